@@ -1,0 +1,72 @@
+//! A delivery: router → fanout, one record on the deliveries topic per notification and deliberate repeat.
+//!
+//! In: an envelope and its delivery count. Out: JSON that begins with `{"delivery":n,` and goes on with the
+//! envelope's own bytes. Always: the envelope inside is byte for byte what ingest sealed, and a frame is
+//! made from a delivery by putting text before it, without parsing.
+
+use bytes::{BufMut, Bytes, BytesMut};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+use crate::{Stream, cursor::Cursor, envelope::Envelope};
+
+/// The schema header's value for this version.
+pub const SCHEMA: &str = "delivery/1";
+
+/// A delivery as fanout reads it.
+#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+pub struct Delivery {
+    /// Which deliberate repeat, from 1; clients drop what they have seen by (`notification_id`, `delivery`).
+    pub delivery: u32,
+    /// The notification.
+    #[serde(flatten)]
+    pub envelope: Envelope,
+}
+
+/// The bytes are no JSON object.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("is not a JSON object")]
+pub struct NotAnObject;
+
+/// The value of a delivery record: the envelope's bytes with the delivery count put before its first field.
+///
+/// # Errors
+/// [`NotAnObject`] when the bytes do not begin with `{"`.
+pub fn seal(delivery: u32, envelope: &[u8]) -> Result<Bytes, NotAnObject> {
+    let rest = fields(envelope)?;
+    let mut out = BytesMut::with_capacity(rest.len() + 24);
+    out.put_slice(b"{\"delivery\":");
+    out.put_slice(delivery.to_string().as_bytes());
+    out.put_u8(b',');
+    out.put_slice(rest);
+    Ok(out.freeze())
+}
+
+/// The bytes of a `notification` frame: stream, cursor and prev put before the delivery's fields.
+///
+/// # Errors
+/// [`NotAnObject`] when the bytes do not begin with `{"`.
+pub fn notification_frame(
+    stream: &Stream,
+    cursor: Cursor,
+    prev: Cursor,
+    delivery: &[u8],
+) -> Result<Bytes, NotAnObject> {
+    let rest = fields(delivery)?;
+    let mut out = BytesMut::with_capacity(rest.len() + 144);
+    out.put_slice(b"{\"type\":\"notification\",\"stream\":");
+    let stream = serde_json::to_string(stream).map_err(|_| NotAnObject)?;
+    out.put_slice(stream.as_bytes());
+    let cursors = format!(",\"cursor\":\"{cursor}\",\"prev\":\"{prev}\",");
+    out.put_slice(cursors.as_bytes());
+    out.put_slice(rest);
+    Ok(out.freeze())
+}
+
+/// What stands behind the opening brace of a non-empty object.
+fn fields(object: &[u8]) -> Result<&[u8], NotAnObject> {
+    match object {
+        [b'{', rest @ ..] if rest.first() == Some(&b'"') && rest.last() == Some(&b'}') => Ok(rest),
+        _ => Err(NotAnObject),
+    }
+}

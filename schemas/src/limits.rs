@@ -1,0 +1,34 @@
+//! Bounds on everything that a client can make large.
+//!
+//! In: nothing. Out: numbers, each with its unit. Always: a bound stands here once and is used by name.
+
+/// Longest tenant id in bytes; tenant ids stand in Kafka topic names, which end at 249.
+pub const TENANT_ID_BYTES: usize = 63;
+/// Longest channel name in bytes.
+pub const CHANNEL_BYTES: usize = 128;
+/// Longest user id (a token's subject) in bytes.
+pub const USER_ID_BYTES: usize = 128;
+/// Longest correlation id in bytes.
+pub const CORRELATION_ID_BYTES: usize = 128;
+/// Longest idempotency key in bytes.
+pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
+/// Longest `content` in bytes of UTF-8.
+pub const CONTENT_BYTES: usize = 32 * 1024;
+/// Longest `type` in bytes.
+pub const TYPE_BYTES: usize = 128;
+/// Longest `title` in bytes.
+pub const TITLE_BYTES: usize = 512;
+/// Largest notification body over HTTP in bytes.
+pub const NOTIFICATION_BYTES: usize = 64 * 1024;
+/// Largest inbound WebSocket frame and message in bytes.
+pub const FRAME_IN_BYTES: usize = 64 * 1024;
+/// Most channels that one subscribe frame may name.
+pub const CHANNELS_PER_FRAME: usize = 100;
+/// Most subscriptions that one socket may hold.
+pub const SUBSCRIPTIONS_PER_SOCKET: usize = 100;
+/// Most notifications that `last` on a subscribe frame or `n` on the snapshot route may ask for.
+pub const LAST_N: u32 = 100;
+/// Largest page of the deliveries route.
+pub const PAGE_ROWS: u32 = 500;
+/// Page size of the deliveries route when none is asked for.
+pub const PAGE_ROWS_DEFAULT: u32 = 50;
