@@ -8,19 +8,78 @@ use bytes::{BufMut, Bytes, BytesMut};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::{Stream, cursor::Cursor, envelope::Envelope};
+use crate::{
+    ChannelName, NotificationId, Stream, TenantId, UserId,
+    cursor::Cursor,
+    envelope::{Envelope, NoAddressee, stream_of},
+    notification::Audience,
+};
 
 /// The schema header's value for this version.
 pub const SCHEMA: &str = "delivery/1";
 
-/// A delivery as fanout reads it.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+/// A delivery as a client reads it. Read with [`Delivery::from_json`]: `data` is kept byte for byte, which
+/// serde's `flatten` cannot do on its own.
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct Delivery {
     /// Which deliberate repeat, from 1; clients drop what they have seen by (`notification_id`, `delivery`).
     pub delivery: u32,
     /// The notification.
     #[serde(flatten)]
     pub envelope: Envelope,
+}
+
+impl Delivery {
+    /// From the bytes of a record or of a notification frame.
+    ///
+    /// # Errors
+    /// Where the bytes are no delivery.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Count {
+            delivery: u32,
+        }
+        let Count { delivery } = serde_json::from_slice(bytes)?;
+        Ok(Self {
+            delivery,
+            envelope: Envelope::from_json(bytes)?,
+        })
+    }
+}
+
+/// What fanout needs to know of a delivery to find its subscribers.
+#[derive(Debug, Clone, Deserialize)]
+pub struct Address {
+    /// The notification.
+    pub notification_id: NotificationId,
+    /// Its tenant.
+    pub tenant_id: TenantId,
+    /// Its channel.
+    pub channel: ChannelName,
+    /// Whom it addresses.
+    #[serde(default)]
+    pub audience: Audience,
+    /// The user it is about or for.
+    #[serde(default)]
+    pub user_id: Option<UserId>,
+}
+
+impl Address {
+    /// From the bytes of a delivery record; everything else in it is passed over.
+    ///
+    /// # Errors
+    /// Where the bytes are no delivery.
+    pub fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
+        serde_json::from_slice(bytes)
+    }
+
+    /// The stream that a cursor of this delivery counts on.
+    ///
+    /// # Errors
+    /// [`NoAddressee`] when it is for a user and names none.
+    pub fn stream(&self) -> Result<Stream, NoAddressee> {
+        stream_of(self.audience, &self.channel, self.user_id.as_ref())
+    }
 }
 
 /// The bytes are no JSON object.

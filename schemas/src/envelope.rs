@@ -31,8 +31,8 @@ pub struct Envelope {
     pub correlation_id: CorrelationId,
     /// When it was accepted, Unix milliseconds.
     pub accepted_at: u64,
-    /// The producer's own type name.
-    #[serde(default, rename = "type", skip_serializing_if = "Option::is_none")]
+    /// The producer's own type name: the submission's `type`, which inside a frame is the frame's own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
     /// A title.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -56,11 +56,7 @@ impl Envelope {
     /// # Errors
     /// [`NoAddressee`] when it is for a user and names none.
     pub fn stream(&self) -> Result<Stream, NoAddressee> {
-        match (self.audience, &self.user_id) {
-            (Audience::Channel, _) => Ok(Stream::Channel(self.channel.clone())),
-            (Audience::User, Some(user)) => Ok(Stream::User(user.clone())),
-            (Audience::User, None) => Err(NoAddressee),
-        }
+        stream_of(self.audience, &self.channel, self.user_id.as_ref())
     }
 
     /// Compact JSON.
@@ -79,5 +75,18 @@ impl Envelope {
     /// Where the bytes are no envelope.
     pub fn from_json(bytes: &[u8]) -> Result<Self, serde_json::Error> {
         serde_json::from_slice(bytes)
+    }
+}
+
+/// The one rule of which stream a notification belongs to.
+pub(crate) fn stream_of(
+    audience: Audience,
+    channel: &ChannelName,
+    user: Option<&UserId>,
+) -> Result<Stream, NoAddressee> {
+    match (audience, user) {
+        (Audience::Channel, _) => Ok(Stream::Channel(channel.clone())),
+        (Audience::User, Some(user)) => Ok(Stream::User(user.clone())),
+        (Audience::User, None) => Err(NoAddressee),
     }
 }

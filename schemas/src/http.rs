@@ -57,8 +57,7 @@ pub struct NotificationState {
     /// How it came there, oldest first.
     pub timeline: Vec<TimelineEntry>,
     /// The notification.
-    #[serde(flatten)]
-    pub envelope: Envelope,
+    pub notification: Envelope,
 }
 
 /// One row of the deliveries route.
@@ -95,8 +94,7 @@ pub struct RecentEntry {
     /// Its place in the stream: a socket can subscribe with it as `since`.
     pub cursor: Cursor,
     /// The notification.
-    #[serde(flatten)]
-    pub envelope: Envelope,
+    pub notification: Envelope,
 }
 
 /// The answer of the snapshot route, oldest first.

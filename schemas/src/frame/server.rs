@@ -36,8 +36,8 @@ pub enum ErrorCode {
     Unavailable,
 }
 
-/// A notification with its place in its stream.
-#[derive(Debug, Clone, Serialize, Deserialize, JsonSchema)]
+/// A notification with its place in its stream. Read with [`ServerFrame::parse`].
+#[derive(Debug, Clone, Serialize, JsonSchema)]
 pub struct NotificationFrame {
     /// The stream that the cursor counts on.
     pub stream: Stream,
@@ -55,6 +55,7 @@ pub struct NotificationFrame {
 #[serde(tag = "type", rename_all = "snake_case")]
 pub enum ServerFrame {
     /// A notification.
+    #[serde(skip_deserializing)]
     Notification(Box<NotificationFrame>),
     /// A channel is subscribed from here on.
     Subscribed {
@@ -127,7 +128,42 @@ pub enum ServerFrame {
     },
 }
 
+impl NotificationFrame {
+    fn from_json(text: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Place {
+            stream: Stream,
+            cursor: Cursor,
+            prev: Cursor,
+        }
+        let Place { stream, cursor, prev } = serde_json::from_str(text)?;
+        Ok(Self {
+            stream,
+            cursor,
+            prev,
+            delivery: Delivery::from_json(text.as_bytes())?,
+        })
+    }
+}
+
 impl ServerFrame {
+    /// Parses the text of one message.
+    ///
+    /// # Errors
+    /// Where the text is no frame of this version.
+    pub fn parse(text: &str) -> Result<Self, serde_json::Error> {
+        #[derive(Deserialize)]
+        struct Kind<'a> {
+            #[serde(rename = "type", borrow)]
+            kind: std::borrow::Cow<'a, str>,
+        }
+        let Kind { kind } = serde_json::from_str(text)?;
+        if kind == "notification" {
+            return Ok(Self::Notification(Box::new(NotificationFrame::from_json(text)?)));
+        }
+        serde_json::from_str(text)
+    }
+
     /// Compact JSON.
     ///
     /// # Errors
