@@ -1,0 +1,120 @@
+//! The trait that every store implements, with the promises that the conformance suite checks.
+//!
+//! In: batches of facts, and questions of one tenant. Out: answers to that tenant.
+//! Always: see [`NotificationStore`].
+
+use async_trait::async_trait;
+use carillon_schemas::{IdempotencyKey, NotificationId, Stream, TenantId, cursor::Cursor, status::Status};
+
+use crate::{
+    Claim, ClaimOutcome, DeadLetter, DeliveriesQuery, DeliveriesResult, Dispatched, Known, NewNotification,
+    RecentRow, StoreError,
+};
+
+/// What was accepted and what became of it.
+///
+/// Promises, each checked by the conformance suite:
+///
+/// - **Durable:** when a write has answered `Ok`, it survives the death of the process; how much more it
+///   survives is the implementation's `fsync` setting.
+/// - **All or nothing:** a batch that answers an error may be repeated whole. [`StoreError::Refused`] means
+///   that it never will work; every other error is of the store, not of the batch.
+/// - **Order does not matter:** facts may arrive in any order and any number of times (`dispatched` before
+///   `persist`, everything twice); what is read afterwards is the same. The state is the fact with the
+///   highest [`Stamp`](carillon_schemas::status::Stamp); of a fact told twice the earlier time stays; of two
+///   payloads for one id the first stays.
+/// - **Tenants:** nothing of one tenant stands in any answer to another, even where ids, streams or keys
+///   are equal.
+/// - **Read your writes:** a read that begins after a write has answered sees it.
+/// - **Retention:** what is older than the configured time is not in any answer, whether or not it was
+///   removed already. It counts from the last fact's time.
+/// - **Bounded:** every call ends within the store's deadline with an answer or
+///   [`StoreError::Unavailable`]; a full queue is `Unavailable` at once. Cancelling a call is safe; whether
+///   its write took effect is then unknown.
+///
+/// Every method fails with [`StoreError::Closed`] after [`close`](Self::close).
+#[async_trait]
+pub trait NotificationStore: Send + Sync + 'static {
+    /// Keeps payloads, with the facts `accepted` (at the envelope's `accepted_at`) and `stored`, and puts
+    /// them into their tenant's deliveries.
+    ///
+    /// # Errors
+    /// As in the promises above.
+    async fn persist(&self, batch: &[NewNotification]) -> Result<(), StoreError>;
+
+    /// Records that Kafka has acknowledged these deliveries, and puts them into their stream's recent ones.
+    ///
+    /// # Errors
+    /// As in the promises above.
+    async fn dispatched(&self, batch: &[Dispatched]) -> Result<(), StoreError>;
+
+    /// Records that these notifications are dead letters.
+    ///
+    /// # Errors
+    /// As in the promises above.
+    async fn dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError>;
+
+    /// A notification with its state and time line; `None` when it is unknown, another tenant's, expired, or
+    /// its payload has not come yet.
+    ///
+    /// # Errors
+    /// As in the promises above.
+    async fn notification(&self, tenant: &TenantId, id: NotificationId) -> Result<Option<Known>, StoreError>;
+
+    /// The states of these notifications, in the order asked; `None` where no fact is known. A fact is
+    /// enough: the payload need not have come.
+    ///
+    /// # Errors
+    /// As in the promises above.
+    async fn statuses(
+        &self,
+        tenant: &TenantId,
+        ids: &[NotificationId],
+    ) -> Result<Vec<Option<Status>>, StoreError>;
+
+    /// A page of the tenant's notifications by (`accepted_at`, id), newest first. Pages that follow one
+    /// another lose and double no row, whatever arrives in between. The scan is bounded: a page may be short
+    /// or empty and still have a cursor; only a missing cursor is the end.
+    ///
+    /// # Errors
+    /// As in the promises above.
+    async fn deliveries(
+        &self,
+        tenant: &TenantId,
+        query: &DeliveriesQuery,
+    ) -> Result<DeliveriesResult, StoreError>;
+
+    /// The last `n` (at most `limits::LAST_N`) dispatched notifications of a stream, oldest first, by cursor;
+    /// with `before`, the last `n` of those with a smaller cursor. A deliberate repeat has a row of its own.
+    ///
+    /// # Errors
+    /// As in the promises above.
+    async fn recent(
+        &self,
+        tenant: &TenantId,
+        stream: &Stream,
+        n: u32,
+        before: Option<Cursor>,
+    ) -> Result<Vec<RecentRow>, StoreError>;
+
+    /// Claims an idempotency key for 24 hours. Of any number of claims at the same time exactly one is
+    /// [`ClaimOutcome::New`]; the others get that one.
+    ///
+    /// # Errors
+    /// As in the promises above.
+    async fn claim(
+        &self,
+        tenant: &TenantId,
+        key: &IdempotencyKey,
+        claim: &Claim,
+    ) -> Result<ClaimOutcome, StoreError>;
+
+    /// Whether a small read works now.
+    ///
+    /// # Errors
+    /// As in the promises above.
+    async fn ping(&self) -> Result<(), StoreError>;
+
+    /// Finishes what was taken, within the store's deadline, and lets go of the database. Safe to repeat.
+    async fn close(&self);
+}
