@@ -1,1 +1,23 @@
-//! Placeholder.
+//! Kafka, concretely: producer, consumers, offsets, provisioning and lag, on librdkafka.
+//!
+//! In: bytes to send, topics and offsets to read. Out: acknowledgements and records.
+//! Always: no type of the Kafka library leaves this crate; every queue has a bound; what librdkafka does
+//! on threads of its own is polled on named OS threads here and never on the async ones.
+
+pub mod config;
+pub mod consumer;
+pub mod error;
+pub mod producer;
+pub mod provision;
+pub mod range;
+pub mod record;
+pub mod tail;
+
+pub use config::{BusConfig, ConsumerOptions, StartAt, TailOptions};
+pub use consumer::{Batch, Event, GroupConsumer};
+pub use error::{BusError, SendError};
+pub use producer::{Delivery, Producer};
+pub use provision::{Admin, Change};
+pub use range::{RangePage, RangeReader};
+pub use record::{Ack, Outgoing, Record, TopicPartition};
+pub use tail::Tail;
