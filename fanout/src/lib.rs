@@ -1,1 +1,12 @@
-//! Placeholder.
+//! Who is connected here, and getting frames to them.
+//!
+//! In: deliveries from Kafka, WebSocket clients. Out: frames on sockets, in stream order, each with its cursor.
+//! Always: the hub never waits for a session; a loss is told, never silent; a session sees its own tenant only.
+
+mod config;
+mod error;
+mod fanout;
+
+pub use config::{FanoutConfig, SessionLimits};
+pub use error::FanoutError;
+pub use fanout::{Fanout, FanoutDeps};
