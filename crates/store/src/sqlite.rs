@@ -3,18 +3,46 @@
 //! In: batches, from any task. Out: answers after the commit.
 //! Always: one thread writes, grouping what waits into one transaction; readers never wait for it.
 
-use std::{path::Path, time::Duration};
+use std::{
+    path::Path,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, sync_channel},
+    },
+    time::{Duration, Instant},
+};
 
 use async_trait::async_trait;
 use carillon_chassis::{clock::Clock, metrics::Metrics};
 use carillon_schemas::{IdempotencyKey, NotificationId, Stream, TenantId, cursor::Cursor, status::Status};
+use parking_lot::RwLock;
+use rusqlite::Connection;
+use tokio::sync::{Semaphore, oneshot, watch};
+use tracing::warn;
 
+use self::{
+    apply::{Outcome, Payload, Work},
+    keeper::Keeper,
+    meters::Meters,
+    readers::Readers,
+    sweep::Sweep,
+    writer::{Job, Writer, not_queued},
+};
 use crate::{
     Claim, ClaimOutcome, DeadLetter, DeliveriesQuery, DeliveriesResult, Dispatched, Known, NewNotification,
     NotificationStore, RecentRow, StoreError,
 };
 
+mod apply;
+mod failure;
+mod keeper;
+mod meters;
+mod read;
+mod readers;
 pub(crate) mod schema;
+mod settings;
+mod sweep;
+mod writer;
 
 /// When a write counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,58 +91,227 @@ impl Default for SqliteOptions {
 }
 
 /// A store in one SQLite file.
-pub struct SqliteStore {}
+pub struct SqliteStore {
+    options: SqliteOptions,
+    clock: Clock,
+    meters: Meters,
+    /// Writes on their way to the writer. Full: `Unavailable` at once. `None` after closing.
+    queue: RwLock<Option<SyncSender<Job>>>,
+    /// What payload may wait, in KiB. Full: `Unavailable` at once.
+    room: Arc<Semaphore>,
+    readers: Readers,
+    /// Ends when the writer has.
+    ended: watch::Receiver<()>,
+}
 
 impl SqliteStore {
     /// Opens a file, creating or migrating it. Blocks for some milliseconds.
     ///
     /// # Errors
-    /// `Corrupt` for a damaged or foreign file, `Full` without room, else `Unavailable`.
+    /// `Corrupt` for a damaged or foreign file, `Refused` for one of a newer version, `Full` without room,
+    /// else `Unavailable`.
     pub fn open(
         path: impl AsRef<Path>,
         options: SqliteOptions,
         clock: Clock,
         metrics: &Metrics,
     ) -> Result<Self, StoreError> {
-        let _ = (path.as_ref(), options, clock, metrics);
-        unimplemented!()
+        let path = Arc::new(path.as_ref().to_path_buf());
+        let meters = Meters::new(metrics);
+        let connection = settings::open_writer(&path, &options)?;
+        let (keeper, handle) = Keeper::new(&path, options.fsync, settings::open_keeper(&path, &options)?);
+        let readers = Readers::open(&path, &options)?;
+        let (queue, jobs) = sync_channel(options.queue.max(1));
+        let (end, ended) = watch::channel(());
+        let writer = Writer {
+            path: Arc::clone(&path),
+            options: options.clone(),
+            clock: clock.clone(),
+            meters: meters.clone(),
+            queue: jobs,
+            keeper: handle,
+            connection: Some(connection),
+            sweep: Sweep::default(),
+            next_lap: Instant::now() + options.sweep_every,
+        };
+        let keeping = thread("store-keeper", move || keeper.run())?;
+        thread("store-writer", move || {
+            writer.run();
+            let _ = keeping.join();
+            drop(end);
+        })?;
+        Ok(Self {
+            room: Arc::new(Semaphore::new(kib(options.queue_bytes))),
+            queue: RwLock::new(Some(queue)),
+            options,
+            clock,
+            meters,
+            readers,
+            ended,
+        })
     }
+
+    async fn write(&self, work: Work) -> Result<Outcome, StoreError> {
+        let began = Instant::now();
+        let answer = self.queued(work).await;
+        self.meters.write_seconds.observe(began.elapsed().as_secs_f64());
+        self.counted(answer)
+    }
+
+    async fn queued(&self, work: Work) -> Result<Outcome, StoreError> {
+        let share = kib(work.bytes()).min(kib(self.options.queue_bytes));
+        let share = Arc::clone(&self.room)
+            .try_acquire_many_owned(u32::try_from(share).unwrap_or(u32::MAX))
+            .map_err(|_| StoreError::Unavailable("too many bytes wait to be written".to_owned()))?;
+        let (answer, answered) = oneshot::channel();
+        let job = Job {
+            work,
+            answer,
+            _share: share,
+        };
+        let sent = match &*self.queue.read() {
+            Some(queue) => queue.try_send(job),
+            None => return Err(StoreError::Closed),
+        };
+        sent.map_err(|error| not_queued(&error))?;
+        self.meters.waiting.inc();
+        match tokio::time::timeout(self.options.deadline, answered).await {
+            Ok(Ok(answer)) => answer,
+            Ok(Err(_)) => Err(StoreError::Unavailable(
+                "the writer failed; the write is safe to repeat".to_owned(),
+            )),
+            Err(_) => Err(StoreError::Unavailable(
+                "a write did not end within its deadline".to_owned(),
+            )),
+        }
+    }
+
+    async fn read<T: Send + 'static>(
+        &self,
+        read: impl FnOnce(&Connection, u64) -> rusqlite::Result<T> + Send + 'static,
+    ) -> Result<T, StoreError> {
+        let began = Instant::now();
+        let now = self.clock.unix_ms();
+        let answer = self.readers.read(move |connection| read(connection, now)).await;
+        self.meters.read_seconds.observe(began.elapsed().as_secs_f64());
+        self.counted(answer)
+    }
+
+    fn counted<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
+        if let Err(error) = &answer {
+            self.meters.errors.with_label_values(&[error.kind()]).inc();
+        }
+        answer
+    }
+}
+
+fn thread(
+    name: &str,
+    work: impl FnOnce() + Send + 'static,
+) -> Result<std::thread::JoinHandle<()>, StoreError> {
+    let builder = std::thread::Builder::new().name(name.to_owned());
+    builder
+        .spawn(work)
+        .map_err(|error| StoreError::Unavailable(error.to_string()))
+}
+
+/// Bytes as KiB, rounded up.
+fn kib(bytes: usize) -> usize {
+    bytes.div_ceil(1024).clamp(1, Semaphore::MAX_PERMITS)
 }
 
 #[async_trait]
 impl NotificationStore for SqliteStore {
-    async fn persist(&self, _: &[NewNotification]) -> Result<(), StoreError> {
-        unimplemented!()
+    async fn persist(&self, batch: &[NewNotification]) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.write(Work::Persist(batch.iter().map(Payload::from).collect()))
+            .await
+            .map(|_| ())
     }
-    async fn dispatched(&self, _: &[Dispatched]) -> Result<(), StoreError> {
-        unimplemented!()
+
+    async fn dispatched(&self, batch: &[Dispatched]) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.write(Work::Dispatched(batch.to_vec())).await.map(|_| ())
     }
-    async fn dead(&self, _: &[DeadLetter]) -> Result<(), StoreError> {
-        unimplemented!()
+
+    async fn dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError> {
+        if batch.is_empty() {
+            return Ok(());
+        }
+        self.write(Work::Dead(batch.to_vec())).await.map(|_| ())
     }
-    async fn notification(&self, _: &TenantId, _: NotificationId) -> Result<Option<Known>, StoreError> {
-        unimplemented!()
+
+    async fn notification(&self, tenant: &TenantId, id: NotificationId) -> Result<Option<Known>, StoreError> {
+        let tenant = tenant.clone();
+        self.read(move |connection, now| read::notification(connection, &tenant, id, now))
+            .await
     }
-    async fn statuses(&self, _: &TenantId, _: &[NotificationId]) -> Result<Vec<Option<Status>>, StoreError> {
-        unimplemented!()
+
+    async fn statuses(
+        &self,
+        tenant: &TenantId,
+        ids: &[NotificationId],
+    ) -> Result<Vec<Option<Status>>, StoreError> {
+        let (tenant, ids) = (tenant.clone(), ids.to_vec());
+        self.read(move |connection, now| read::statuses(connection, &tenant, &ids, now))
+            .await
     }
-    async fn deliveries(&self, _: &TenantId, _: &DeliveriesQuery) -> Result<DeliveriesResult, StoreError> {
-        unimplemented!()
+
+    async fn deliveries(
+        &self,
+        tenant: &TenantId,
+        query: &DeliveriesQuery,
+    ) -> Result<DeliveriesResult, StoreError> {
+        let (tenant, query) = (tenant.clone(), query.clone());
+        self.read(move |connection, now| read::deliveries(connection, &tenant, &query, now))
+            .await
     }
+
     async fn recent(
         &self,
-        _: &TenantId,
-        _: &Stream,
-        _: u32,
-        _: Option<Cursor>,
+        tenant: &TenantId,
+        stream: &Stream,
+        n: u32,
+        before: Option<Cursor>,
     ) -> Result<Vec<RecentRow>, StoreError> {
-        unimplemented!()
+        let (tenant, stream) = (tenant.clone(), stream.clone());
+        self.read(move |connection, now| read::recent(connection, &tenant, &stream, n, before, now))
+            .await
     }
-    async fn claim(&self, _: &TenantId, _: &IdempotencyKey, _: &Claim) -> Result<ClaimOutcome, StoreError> {
-        unimplemented!()
+
+    async fn claim(
+        &self,
+        tenant: &TenantId,
+        key: &IdempotencyKey,
+        claim: &Claim,
+    ) -> Result<ClaimOutcome, StoreError> {
+        match self
+            .write(Work::Claim(tenant.clone(), key.clone(), *claim))
+            .await?
+        {
+            Outcome::Claimed(outcome) => Ok(outcome),
+            Outcome::Done => Err(StoreError::Unavailable(
+                "a claim got another write's answer".to_owned(),
+            )),
+        }
     }
+
     async fn ping(&self) -> Result<(), StoreError> {
-        unimplemented!()
+        self.read(|connection, _| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())))
+            .await
     }
-    async fn close(&self) {}
+
+    async fn close(&self) {
+        self.readers.close();
+        self.queue.write().take();
+        let mut ended = self.ended.clone();
+        let end = async { while ended.changed().await.is_ok() {} };
+        if tokio::time::timeout(self.options.deadline, end).await.is_err() {
+            warn!("the store's writer did not end within its deadline");
+        }
+    }
 }
