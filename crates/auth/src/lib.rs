@@ -6,12 +6,17 @@
 
 mod access;
 mod bearer;
+mod cache;
 mod channels;
 mod config;
 mod error;
 mod inspect;
+mod keys;
 pub mod mint;
+mod object;
 mod principal;
+mod rules;
+mod token;
 mod verifier;
 
 pub use access::Access;
@@ -20,4 +25,5 @@ pub use config::{AuthConfig, KeySource};
 pub use error::{AuthConfigError, AuthError, KeyError};
 pub use inspect::{Inspection, inspect};
 pub use principal::Principal;
-pub use verifier::{MAX_TOKEN_BYTES, Verifier};
+pub use token::MAX_TOKEN_BYTES;
+pub use verifier::Verifier;

@@ -47,6 +47,18 @@ impl Principal {
         })
     }
 
+    #[cfg(test)]
+    pub(crate) fn ending_at(tenant: TenantId, subject: UserId, expires: u64) -> Self {
+        Self::new(Facts {
+            tenant,
+            subject,
+            scopes: Scopes::NONE,
+            channels: None,
+            expires,
+            jti: None,
+        })
+    }
+
     /// The tenant that is acted for.
     pub fn tenant(&self) -> &TenantId {
         &self.0.tenant
