@@ -1,1 +1,30 @@
-//! Placeholder.
+//! Consume, persist, dispatch, and what happens when that fails.
+//!
+//! In: records of the notifications topic. Out: notifications in the store, deliveries on their tenant's
+//! shard, dead letters with their reason.
+//! Always: an offset is let go only after its verdict was carried out; a push is made only of what the
+//! store has committed; trouble of the store or of Kafka is waited out in place and moves no record.
+
+mod bind;
+mod config;
+mod dead_letters;
+mod dispatch;
+mod error;
+mod hold;
+mod intake;
+mod metrics;
+mod open;
+mod persist;
+mod pipeline;
+mod poison;
+mod probe;
+mod republished;
+mod router;
+mod settle;
+mod verdict;
+mod work;
+
+pub use config::{Batching, RouterConfig};
+pub use error::RouterError;
+pub use poison::{Class, Code};
+pub use router::{Router, RouterDeps};

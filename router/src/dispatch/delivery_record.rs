@@ -1,0 +1,96 @@
+//! The record of a delivery: its shard, key, headers and value.
+//!
+//! In: a notification and the record that it came in. Out: the record for the deliveries topic.
+//! Always: pure; the value holds the envelope's bytes as they were sealed.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use carillon_bus::{Outgoing, Record};
+use carillon_schemas::{
+    delivery,
+    headers::{self, Headers},
+    shard::shard,
+};
+use carillon_store::NewNotification;
+
+use super::FIRST_DELIVERY;
+use crate::poison::{Code, Poison};
+
+/// No tenant is spread over several shards yet.
+const BUCKETS: u16 = 1;
+
+/// The deliveries topic and its number of shards.
+pub(crate) struct Shards {
+    pub(crate) topic: Arc<str>,
+    pub(crate) count: u16,
+}
+
+impl Shards {
+    /// The record that carries this notification to its shard.
+    pub(crate) fn outgoing(&self, new: &NewNotification, record: &Record) -> Result<Outgoing, Poison> {
+        let tenant = &new.envelope.tenant_id;
+        let value = delivery::seal(FIRST_DELIVERY, &new.bytes)
+            .map_err(|error| Poison::new(Code::NotAnEnvelope, error.to_string()))?;
+        let key = Bytes::copy_from_slice(tenant.as_str().as_bytes());
+        Ok(Outgoing {
+            topic: Arc::clone(&self.topic),
+            partition: Some(i32::from(shard(tenant, &new.stream, self.count, BUCKETS))),
+            headers: delivery_headers(new, record, &key),
+            key,
+            value,
+        })
+    }
+}
+
+fn delivery_headers(new: &NewNotification, record: &Record, tenant: &Bytes) -> Headers {
+    let mut headers = Headers::with_capacity(6);
+    let correlation = new.envelope.correlation_id.as_str();
+    headers.push_raw(headers::TENANT, tenant.clone());
+    headers.push_raw(headers::ID, new.envelope.notification_id.to_string());
+    headers.push_raw(headers::SCHEMA, delivery::SCHEMA);
+    headers.push_raw(
+        headers::CORRELATION_ID,
+        Bytes::copy_from_slice(correlation.as_bytes()),
+    );
+    headers.push_raw(headers::DELIVERY, "1");
+    if let Some(trace) = record.headers.get(headers::TRACEPARENT) {
+        headers.push_raw(headers::TRACEPARENT, trace.clone());
+    }
+    headers
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{open::open, work::sample};
+
+    #[test]
+    fn a_delivery_carries_the_sealed_bytes_to_the_tenants_shard() {
+        let mut record = sample::record("acme", 5);
+        record.headers.set(headers::TRACEPARENT, "00-trace");
+        let new = open(&record, &Arc::from("r1"), 0).unwrap();
+        let shards = Shards {
+            topic: Arc::from("deliveries"),
+            count: 8,
+        };
+        let out = shards.outgoing(&new, &record).unwrap();
+        let sealed = [&b"{\"delivery\":1,"[..], &new.bytes[1..]].concat();
+        assert_eq!(out.value, sealed);
+        assert_eq!(
+            out.partition,
+            Some(i32::from(shard(&new.envelope.tenant_id, &new.stream, 8, 1)))
+        );
+        assert_eq!(out.key, "acme");
+        for (name, value) in [
+            (headers::TENANT, "acme"),
+            (headers::ID, "019a0000-0000-7000-8000-000000000005"),
+            (headers::SCHEMA, "delivery/1"),
+            (headers::CORRELATION_ID, "req-7"),
+            (headers::DELIVERY, "1"),
+            (headers::TRACEPARENT, "00-trace"),
+        ] {
+            assert_eq!(out.headers.text(name), Some(value), "{name}");
+        }
+    }
+}

@@ -1,0 +1,260 @@
+//! Holding: waiting out trouble of the store or of Kafka, in place.
+//!
+//! In: failures and successes of the rooms. Out: waits that grow, a paused consumer, readiness, one log
+//! line per change. Always: while any room holds, the consumer is paused; when none does, it is not.
+
+use std::time::Duration;
+
+use carillon_chassis::{backoff::Backoff, readiness::Condition};
+use parking_lot::Mutex;
+use tokio::time::Instant;
+use tracing::{info, warn};
+
+use crate::metrics::Held as HeldMetrics;
+
+/// What the router stands on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub(crate) enum Dependency {
+    /// The store.
+    Store,
+    /// Kafka.
+    Kafka,
+}
+
+impl Dependency {
+    pub(crate) const ALL: [Self; 2] = [Self::Store, Self::Kafka];
+
+    /// The name of its readiness condition, and the value of the metrics' label.
+    pub(crate) fn as_str(self) -> &'static str {
+        match self {
+            Self::Store => "store",
+            Self::Kafka => "kafka",
+        }
+    }
+}
+
+/// Who holds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Site {
+    /// Looking up what was published again.
+    Republished,
+    /// Writing notifications.
+    Persist,
+    /// Producing deliveries.
+    Dispatch,
+    /// Writing what was dispatched.
+    Settle,
+    /// Producing dead letters.
+    DeadLetters,
+    /// The probe found the store away. Holds no record.
+    StoreProbe,
+    /// The probe found Kafka away. Holds no record.
+    KafkaProbe,
+}
+
+const SITES: usize = 7;
+
+/// Who holds for what. Pure.
+#[derive(Default)]
+struct Board {
+    held: [Option<Dependency>; SITES],
+}
+
+impl Board {
+    fn set(&mut self, site: Site, dependency: Option<Dependency>) {
+        self.held[site as usize] = dependency;
+    }
+
+    fn holds(&self, dependency: Dependency) -> bool {
+        self.held.contains(&Some(dependency))
+    }
+
+    fn keeps_records(&self) -> bool {
+        self.held[..Site::StoreProbe as usize].iter().any(Option::is_some)
+    }
+}
+
+/// Everything that is held now.
+pub(crate) struct Holds {
+    state: Mutex<State>,
+    conditions: [Condition; 2],
+    pause: Box<dyn Fn(bool) + Send + Sync>,
+    metrics: HeldMetrics,
+    first: Duration,
+    cap: Duration,
+}
+
+struct State {
+    board: Board,
+    since: [Option<Instant>; 2],
+}
+
+impl Holds {
+    /// Both conditions are unmet until the probe has seen their dependency. `pause` is told of changes only.
+    pub(crate) fn new(
+        conditions: [Condition; 2],
+        (first, cap): (Duration, Duration),
+        metrics: HeldMetrics,
+        pause: impl Fn(bool) + Send + Sync + 'static,
+    ) -> Self {
+        let mut board = Board::default();
+        board.set(Site::StoreProbe, Some(Dependency::Store));
+        board.set(Site::KafkaProbe, Some(Dependency::Kafka));
+        Self {
+            state: Mutex::new(State {
+                board,
+                since: [None, None],
+            }),
+            conditions,
+            pause: Box::new(pause),
+            metrics,
+            first,
+            cap,
+        }
+    }
+
+    /// Attempts of one room; what it holds is let go when the value is dropped.
+    pub(crate) fn attempts(&self, site: Site) -> Attempts<'_> {
+        Attempts {
+            holds: self,
+            site,
+            backoff: Backoff::new(self.first, self.cap),
+            held: false,
+        }
+    }
+
+    /// A room, or the probe, cannot go on because of this.
+    pub(crate) fn hold(&self, site: Site, dependency: Dependency, reason: &str) {
+        self.change(site, Some(dependency), reason);
+    }
+
+    /// It can.
+    pub(crate) fn let_go(&self, site: Site) {
+        self.change(site, None, "");
+    }
+
+    fn change(&self, site: Site, dependency: Option<Dependency>, reason: &str) {
+        let mut state = self.state.lock();
+        let paused = state.board.keeps_records();
+        state.board.set(site, dependency);
+        for (at, each) in Dependency::ALL.into_iter().enumerate() {
+            if !state.board.holds(each) {
+                self.over(each, at, state.since[at].take());
+            } else if dependency == Some(each) {
+                self.begun(each, at, &mut state.since[at], site, reason);
+            }
+        }
+        let pause = state.board.keeps_records();
+        if pause != paused {
+            (self.pause)(pause);
+        }
+    }
+
+    fn begun(
+        &self,
+        dependency: Dependency,
+        at: usize,
+        since: &mut Option<Instant>,
+        site: Site,
+        reason: &str,
+    ) {
+        self.conditions[at].unmet(reason);
+        if since.is_none() {
+            *since = Some(Instant::now());
+            self.metrics.held(dependency, true);
+            warn!(dependency = dependency.as_str(), room = ?site, error = reason, "holding until it is back");
+        }
+    }
+
+    fn over(&self, dependency: Dependency, at: usize, since: Option<Instant>) {
+        self.conditions[at].met();
+        if let Some(since) = since {
+            self.metrics.held(dependency, false);
+            let held_ms = u64::try_from(since.elapsed().as_millis()).unwrap_or(u64::MAX);
+            info!(dependency = dependency.as_str(), held_ms, "back, going on");
+        }
+    }
+}
+
+/// One room's attempts at one thing.
+pub(crate) struct Attempts<'a> {
+    holds: &'a Holds,
+    site: Site,
+    backoff: Backoff,
+    held: bool,
+}
+
+impl Attempts<'_> {
+    /// An attempt failed because of this: holds, and waits for the time of the next.
+    pub(crate) async fn wait(&mut self, dependency: Dependency, reason: &str) {
+        self.held = true;
+        self.holds.hold(self.site, dependency, reason);
+        let wait = self.backoff.next();
+        tokio::time::sleep(wait).await;
+        self.holds.metrics.waited(dependency, wait);
+    }
+}
+
+impl Drop for Attempts<'_> {
+    fn drop(&mut self) {
+        if self.held {
+            self.holds.let_go(self.site);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use carillon_chassis::{metrics::Metrics, readiness::Readiness};
+
+    use super::*;
+
+    fn holds() -> (Holds, Readiness, Arc<Mutex<Vec<bool>>>) {
+        let readiness = Readiness::default();
+        let conditions = Dependency::ALL.map(|d| readiness.condition(d.as_str()));
+        let pauses = Arc::new(Mutex::new(Vec::new()));
+        let told = Arc::clone(&pauses);
+        let waits = (Duration::from_millis(100), Duration::from_secs(30));
+        let holds = Holds::new(conditions, waits, HeldMetrics::new(&Metrics::new()), move |p| {
+            told.lock().push(p)
+        });
+        (holds, readiness, pauses)
+    }
+
+    #[test]
+    fn a_router_is_not_ready_before_the_probe_has_seen_both_and_that_pauses_nothing() {
+        let (holds, readiness, pauses) = holds();
+        assert_eq!(readiness.unmet().len(), 2);
+        holds.let_go(Site::StoreProbe);
+        assert_eq!(readiness.unmet(), [("kafka", "starting".to_owned())]);
+        holds.let_go(Site::KafkaProbe);
+        assert!(readiness.unmet().is_empty() && pauses.lock().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_consumer_is_paused_while_any_room_holds() {
+        let (holds, readiness, pauses) = holds();
+        holds.let_go(Site::StoreProbe);
+        holds.let_go(Site::KafkaProbe);
+        let mut persist = holds.attempts(Site::Persist);
+        let mut settle = holds.attempts(Site::Settle);
+        persist.wait(Dependency::Store, "locked").await;
+        settle.wait(Dependency::Store, "locked").await;
+        persist.wait(Dependency::Store, "still locked").await;
+        assert_eq!(readiness.unmet(), [("store", "still locked".to_owned())]);
+        drop(persist);
+        assert_eq!(*pauses.lock(), [true]);
+        drop(settle);
+        assert_eq!(*pauses.lock(), [true, false]);
+        assert!(readiness.unmet().is_empty());
+    }
+
+    #[test]
+    fn an_attempt_that_never_failed_holds_nothing() {
+        let (holds, _, pauses) = holds();
+        drop(holds.attempts(Site::Persist));
+        assert!(pauses.lock().is_empty());
+    }
+}

@@ -1,0 +1,74 @@
+//! What was published again: dropped when the first one was dispatched.
+//!
+//! In: a batch on its way. Out: the same batch, less what is done already. Always: a batch without such
+//! records costs nothing; one with them costs one question per tenant.
+
+use std::{collections::BTreeMap, sync::Arc};
+
+use carillon_schemas::{NotificationId, TenantId, headers, status::Status};
+use carillon_store::{NotificationStore, StoreError};
+
+use crate::{
+    hold::{Holds, Site},
+    metrics::Meters,
+    verdict::{Outcome, Verdict, verdict},
+    work::{End, Work},
+};
+
+/// The room.
+pub(crate) struct Republished {
+    pub(crate) store: Arc<dyn NotificationStore>,
+    pub(crate) holds: Arc<Holds>,
+    pub(crate) meters: Meters,
+}
+
+impl Republished {
+    /// Ends those that were dispatched before.
+    pub(crate) async fn drop_done(&self, work: &mut Work) {
+        let mut done = Vec::new();
+        for (tenant, asked) in questions(work) {
+            let ids: Vec<_> = asked.iter().map(|(_, id)| *id).collect();
+            let known = self.statuses(&tenant, &ids).await;
+            let ends = asked
+                .iter()
+                .zip(known)
+                .filter(|(_, status)| verdict(Outcome::Republished(*status)) == Verdict::Done);
+            done.extend(ends.map(|((at, _), _)| (*at, End::Done)));
+        }
+        done.sort_by_key(|(at, _)| *at);
+        self.meters.republished.inc_by(done.len() as u64);
+        work.end(done, false);
+    }
+
+    async fn statuses(&self, tenant: &TenantId, ids: &[NotificationId]) -> Vec<Option<Status>> {
+        let mut attempts = self.holds.attempts(Site::Republished);
+        loop {
+            match self.store.statuses(tenant, ids).await {
+                Ok(known) => return known,
+                // Not known is safe: at worst it is delivered twice under one id.
+                Err(StoreError::Refused(_)) => return vec![None; ids.len()],
+                Err(error) => {
+                    if let Verdict::Hold(dependency, reason) = verdict(Outcome::Store(error)) {
+                        attempts.wait(dependency, &reason).await;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Which notifications to ask for, by tenant, with their places in the batch.
+fn questions(work: &Work) -> BTreeMap<TenantId, Vec<(usize, NotificationId)>> {
+    let mut questions = BTreeMap::<_, Vec<_>>::new();
+    for (at, (record, new)) in work.records.iter().zip(&work.news).enumerate() {
+        if record
+            .headers
+            .iter()
+            .any(|(name, _)| name == headers::REPUBLISHED)
+        {
+            let of_tenant = questions.entry(new.envelope.tenant_id.clone()).or_default();
+            of_tenant.push((at, new.envelope.notification_id));
+        }
+    }
+    questions
+}
