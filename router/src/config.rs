@@ -53,7 +53,7 @@ impl Default for Batching {
         Self {
             records: 512,
             bytes: 1024 * 1024,
-            ahead: 2_048,
+            ahead: 8_192,
             in_flight_per_partition: 2_000,
             persisted: 2,
             window: 8,

@@ -1,7 +1,9 @@
-//! What was published again: dropped when the first one was dispatched.
+//! What was published again: dropped when the first one was dispatched, or is on its way here.
 //!
-//! In: a batch on its way. Out: the same batch, less what is done already. Always: a batch without such
-//! records costs nothing; one with them costs one question per tenant.
+//! In: a batch on its way. Out: the same batch, less what needs no second dispatch. Always: a batch without
+//! such records asks the store nothing; one with them asks once per tenant.
+
+mod on_the_way;
 
 use std::{collections::BTreeMap, sync::Arc};
 
@@ -14,26 +16,28 @@ use crate::{
     verdict::{Outcome, Verdict, verdict},
     work::{End, Work},
 };
+pub(crate) use on_the_way::OnTheWay;
 
 /// The room.
 pub(crate) struct Republished {
     pub(crate) store: Arc<dyn NotificationStore>,
+    pub(crate) on_the_way: Arc<OnTheWay>,
     pub(crate) holds: Arc<Holds>,
     pub(crate) meters: Meters,
 }
 
 impl Republished {
-    /// Ends those that were dispatched before.
+    /// Ends those that need no second dispatch.
     pub(crate) async fn drop_done(&self, work: &mut Work) {
+        let first_here = self.on_the_way.enter(work);
         let mut done = Vec::new();
         for (tenant, asked) in questions(work) {
             let ids: Vec<_> = asked.iter().map(|(_, id)| *id).collect();
             let known = self.statuses(&tenant, &ids).await;
-            let ends = asked
-                .iter()
-                .zip(known)
-                .filter(|(_, status)| verdict(Outcome::Republished(*status)) == Verdict::Done);
-            done.extend(ends.map(|((at, _), _)| (*at, End::Done)));
+            let needless = asked.iter().zip(known).filter(|((at, _), status)| {
+                !first_here[*at] || verdict(Outcome::Republished(*status)) == Verdict::Done
+            });
+            done.extend(needless.map(|((at, _), _)| (*at, End::Done)));
         }
         done.sort_by_key(|(at, _)| *at);
         self.meters.republished.inc_by(done.len() as u64);

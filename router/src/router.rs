@@ -25,7 +25,7 @@ use crate::{
     persist::Persist,
     pipeline::Pipeline,
     probe::Probe,
-    republished::Republished,
+    republished::{OnTheWay, Republished},
     settle::Settle,
 };
 
@@ -142,6 +142,7 @@ impl Router {
 
     fn pipeline(&self, consumer: &Arc<GroupConsumer>, holds: &Arc<Holds>) -> Pipeline {
         let topics = &self.deps.bus.topics;
+        let on_the_way = Arc::new(OnTheWay::default());
         Pipeline {
             batching: self.config.batching,
             node: Arc::clone(&self.config.node),
@@ -150,6 +151,7 @@ impl Router {
             meters: self.meters.clone(),
             republished: Republished {
                 store: Arc::clone(&self.deps.store),
+                on_the_way: Arc::clone(&on_the_way),
                 holds: Arc::clone(holds),
                 meters: self.meters.clone(),
             },
@@ -177,6 +179,7 @@ impl Router {
                     holds: Arc::clone(holds),
                     meters: self.meters.clone(),
                 },
+                on_the_way,
                 holds: Arc::clone(holds),
                 meters: self.meters.clone(),
                 clock: self.deps.clock.clone(),

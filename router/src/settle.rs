@@ -18,6 +18,7 @@ use crate::{
     hold::{Holds, Site},
     metrics::{Meters, Write},
     persist::write_all,
+    republished::OnTheWay,
     work::{End, Ended, Work},
 };
 
@@ -29,6 +30,7 @@ pub(crate) struct Settle {
     pub(crate) store: Arc<dyn NotificationStore>,
     pub(crate) consumer: Arc<GroupConsumer>,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) on_the_way: Arc<OnTheWay>,
     pub(crate) holds: Arc<Holds>,
     pub(crate) meters: Meters,
     pub(crate) clock: Clock,
@@ -118,13 +120,17 @@ impl Settle {
             self.consumer
                 .finish(&record.topic, record.partition, record.offset);
         }
+        self.on_the_way.leave(work);
         self.meters
             .finished_batch(work.len(), work.records.len(), work.taken);
     }
 }
 
 fn dead_row(ended: &Ended, at_ms: u64) -> Option<DeadLetter> {
-    let new = ended.stored.as_ref()?;
+    if !ended.stored || ended.end == End::Done {
+        return None;
+    }
+    let new = ended.new.as_ref()?;
     Some(DeadLetter {
         tenant: new.envelope.tenant_id.clone(),
         id: new.envelope.notification_id,

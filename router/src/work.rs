@@ -20,8 +20,10 @@ pub(crate) struct Work {
 /// A record whose handling ended before its dispatch.
 pub(crate) struct Ended {
     pub(crate) record: Record,
-    /// The notification, where the store may know it.
-    pub(crate) stored: Option<NewNotification>,
+    /// The notification, where the record could be opened.
+    pub(crate) new: Option<NewNotification>,
+    /// Whether the store has it.
+    pub(crate) stored: bool,
     pub(crate) end: End,
 }
 
@@ -55,7 +57,8 @@ impl Work {
                 }
                 Err(poison) => work.ended.push(Ended {
                     record,
-                    stored: None,
+                    new: None,
+                    stored: false,
                     end: judge(poison),
                 }),
             }
@@ -68,7 +71,7 @@ impl Work {
         self.records.len() + self.ended.len()
     }
 
-    /// Ends some that are on their way. `ends` is sorted by index.
+    /// Ends some that are on their way, `stored` or not. `ends` is sorted by index.
     pub(crate) fn end(&mut self, ends: Vec<(usize, End)>, stored: bool) {
         if ends.is_empty() {
             return;
@@ -80,7 +83,8 @@ impl Work {
             match ends.next_if(|(index, _)| *index == at) {
                 Some((_, end)) => self.ended.push(Ended {
                     record,
-                    stored: stored.then_some(new),
+                    new: Some(new),
+                    stored,
                     end,
                 }),
                 None => {
