@@ -3,6 +3,7 @@
 //! In: librdkafka's codes. Out: two closed enums. Always: a record whose fate is unknown is never reported
 //! as not sent.
 
+use rdkafka::error::{KafkaError, RDKafkaErrorCode as Code};
 use thiserror::Error;
 
 /// Why a record was not acknowledged.
@@ -46,4 +47,117 @@ pub enum BusError {
     /// This client was closed.
     #[error("the Kafka client is closed")]
     Closed,
+}
+
+impl SendError {
+    /// The name of its class in metrics.
+    pub(crate) fn class(&self) -> &'static str {
+        match self {
+            Self::QueueFull => "queue_full",
+            Self::TooLarge => "too_large",
+            Self::Unavailable(_) => "unavailable",
+            Self::OutcomeUnknown(_) => "outcome_unknown",
+            Self::Refused(_) => "refused",
+        }
+    }
+
+    /// Sorts an error of the producer, told at once or in place of an acknowledgement.
+    ///
+    /// What is not listed may have reached a broker, so its outcome is unknown.
+    pub(crate) fn sort(error: &KafkaError) -> Self {
+        let Some(code) = error.rdkafka_error_code() else {
+            return Self::Refused(error.to_string());
+        };
+        match code {
+            Code::QueueFull => Self::QueueFull,
+            Code::MessageSizeTooLarge => Self::TooLarge,
+            Code::UnknownTopic
+            | Code::UnknownPartition
+            | Code::UnknownTopicOrPartition
+            | Code::InvalidTopic
+            | Code::InvalidArgument
+            | Code::InvalidRecord
+            | Code::InvalidTimestamp
+            | Code::InvalidRequiredAcks
+            | Code::TopicAuthorizationFailed
+            | Code::ClusterAuthorizationFailed
+            | Code::UnsupportedForMessageFormat
+            | Code::UnsupportedCompressionType
+            | Code::PolicyViolation => Self::Refused(code.to_string()),
+            Code::PurgeQueue
+            | Code::Fatal
+            | Code::State
+            | Code::NotEnoughReplicas
+            | Code::LeaderNotAvailable
+            | Code::KafkaStorageError
+            | Code::Authentication
+            | Code::ThrottlingQuotaExceeded => Self::Unavailable(code.to_string()),
+            _ => Self::OutcomeUnknown(code.to_string()),
+        }
+    }
+}
+
+impl BusError {
+    /// Sorts an error of a reader or an administrator.
+    pub(crate) fn sort(error: &KafkaError) -> Self {
+        match error {
+            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::AdminOpCreation(_) => {
+                Self::Client(error.to_string())
+            }
+            _ => Self::of_code(error.rdkafka_error_code(), error.to_string()),
+        }
+    }
+
+    /// Sorts an answer of a broker.
+    pub(crate) fn of_code(code: Option<Code>, text: String) -> Self {
+        match code {
+            Some(
+                Code::UnknownTopic
+                | Code::UnknownPartition
+                | Code::UnknownTopicOrPartition
+                | Code::InvalidTopic
+                | Code::InvalidArgument
+                | Code::InvalidConfig
+                | Code::InvalidPartitions
+                | Code::InvalidReplicationFactor
+                | Code::PolicyViolation
+                | Code::TopicAuthorizationFailed
+                | Code::ClusterAuthorizationFailed
+                | Code::GroupAuthorizationFailed
+                | Code::UnsupportedFeature
+                | Code::UnsupportedVersion,
+            ) => Self::Refused(text),
+            _ => Self::Unavailable(text),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_may_have_reached_a_broker_is_never_reported_as_not_sent() {
+        for code in [
+            Code::MessageTimedOut,
+            Code::RequestTimedOut,
+            Code::BrokerTransportFailure,
+            Code::PurgeInflight,
+            Code::NotEnoughReplicasAfterAppend,
+            Code::OutOfOrderSequenceNumber,
+            Code::Unknown,
+        ] {
+            let sorted = SendError::sort(&KafkaError::MessageProduction(code));
+            assert!(matches!(sorted, SendError::OutcomeUnknown(_)), "{code:?}");
+        }
+    }
+
+    #[test]
+    fn a_full_queue_a_large_record_and_an_unknown_topic_are_told_apart() {
+        let sort = |code| SendError::sort(&KafkaError::MessageProduction(code));
+        assert_eq!(sort(Code::QueueFull), SendError::QueueFull);
+        assert_eq!(sort(Code::MessageSizeTooLarge), SendError::TooLarge);
+        assert!(matches!(sort(Code::UnknownTopic), SendError::Refused(_)));
+        assert!(matches!(sort(Code::NotEnoughReplicas), SendError::Unavailable(_)));
+    }
 }

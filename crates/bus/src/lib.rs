@@ -4,14 +4,19 @@
 //! Always: no type of the Kafka library leaves this crate; every queue has a bound; what librdkafka does
 //! on threads of its own is polled on named OS threads here and never on the async ones.
 
+mod client;
 pub mod config;
 pub mod consumer;
 pub mod error;
+mod lag;
+mod metrics;
+pub mod offsets;
 pub mod producer;
 pub mod provision;
 pub mod range;
 pub mod record;
 pub mod tail;
+mod thread;
 
 pub use config::{BusConfig, ConsumerOptions, StartAt, TailOptions};
 pub use consumer::{Batch, Event, GroupConsumer};

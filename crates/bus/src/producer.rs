@@ -1,58 +1,136 @@
 //! The producer: idempotent, acknowledged by all in-sync replicas, never waiting.
 //!
-//! In: records. Out: a future per record with its acknowledgement. Always: a full queue is an error at once.
+//! In: records. Out: a future per record with its acknowledgement. Always: a full queue is an error at
+//! once; every future ends; a producer that hit a fatal error is replaced by a new one.
 
-use std::{
-    future::Future,
-    pin::Pin,
-    task::{Context, Poll},
-    time::Duration,
-};
+use std::{fmt, sync::Arc, time::Duration};
 
 use carillon_chassis::{metrics::Metrics, tasks::Tasks};
+use parking_lot::RwLock;
+use rdkafka::producer::Producer as _;
+use tracing::{error, warn};
 
-use crate::{Ack, BusConfig, BusError, Outgoing, SendError};
+pub use delivery::Delivery;
+use native::{InFlight, Native};
+
+use crate::{
+    BusConfig, BusError, Outgoing, SendError,
+    client::Watch,
+    lag::LagOf,
+    thread::{PollThread, Stop},
+};
+
+mod delivery;
+mod native;
+
+/// How long one turn of the poll thread takes at most; also how soon it sees that it should stop.
+const TURN: Duration = Duration::from_millis(50);
+/// How long the probe of an unreachable cluster may hold up the poll thread.
+const PROBE: Duration = Duration::from_millis(100);
 
 /// A producer, cheap to clone. It ends with its last clone; what is unacknowledged then is lost, so
 /// [`Producer::flush`] first.
-#[derive(Clone, Debug)]
-pub struct Producer {}
+#[derive(Clone)]
+pub struct Producer {
+    shared: Arc<Shared>,
+    _thread: Arc<PollThread>,
+}
 
-/// The acknowledgement of one record. Dropping it does not take the record back.
-#[derive(Debug)]
-pub struct Delivery {}
-
-impl Future for Delivery {
-    type Output = Result<Ack, SendError>;
-
-    fn poll(self: Pin<&mut Self>, _context: &mut Context<'_>) -> Poll<Self::Output> {
-        unimplemented!()
-    }
+struct Shared {
+    config: BusConfig,
+    watch: Arc<Watch>,
+    in_flight: Arc<InFlight>,
+    /// Written only to replace a producer that cannot go on.
+    native: RwLock<Arc<Native>>,
 }
 
 impl Producer {
     /// Starts a producer. Kafka need not be there yet.
-    pub fn new(_config: &BusConfig, _metrics: &Metrics, _tasks: &Tasks) -> Result<Self, BusError> {
-        unimplemented!()
+    pub fn new(config: &BusConfig, metrics: &Metrics, tasks: &Tasks) -> Result<Self, BusError> {
+        let watch = Watch::new(config, metrics, "producer", LagOf::Nothing, Vec::new());
+        let in_flight = Arc::new(InFlight::default());
+        let native = native::make(config, &watch, &in_flight)?;
+        let shared = Arc::new(Shared {
+            config: config.clone(),
+            watch: Arc::clone(&watch),
+            in_flight,
+            native: RwLock::new(Arc::new(native)),
+        });
+        let polled = Arc::clone(&shared);
+        let thread = PollThread::start("bus-producer", watch, tasks, move |stop| polled.run(stop))?;
+        Ok(Self {
+            shared,
+            _thread: Arc::new(thread),
+        })
     }
 
     /// Queues a record. It ends within the configured `message_timeout`, with an acknowledgement or not.
-    pub fn send(&self, _record: Outgoing) -> Result<Delivery, SendError> {
-        unimplemented!()
+    pub fn send(&self, record: Outgoing) -> Result<Delivery, SendError> {
+        let shared = &self.shared;
+        let native = shared.native.read();
+        native::send(&native, &shared.watch, &shared.in_flight, &record).map(Delivery)
     }
 
     /// How many records are not yet acknowledged.
     pub fn in_flight(&self) -> usize {
-        unimplemented!()
+        self.shared.in_flight.count()
     }
 
     /// Waits until nothing is in flight.
-    pub async fn flush(&self, _deadline: Duration) -> Result<(), BusError> {
-        unimplemented!()
+    pub async fn flush(&self, deadline: Duration) -> Result<(), BusError> {
+        let in_flight = &self.shared.in_flight;
+        let idle = async {
+            loop {
+                let notified = in_flight.idle.notified();
+                if in_flight.count() == 0 {
+                    return;
+                }
+                notified.await;
+            }
+        };
+        tokio::time::timeout(deadline, idle)
+            .await
+            .map_err(|_| BusError::DeadlineExceeded("flushing the producer"))
     }
 
     /// Whether a broker answered and none was lost since.
     pub fn connected(&self) -> bool {
-        unimplemented!()
+        self.shared.watch.connected()
+    }
+}
+
+impl fmt::Debug for Producer {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Producer")
+            .field("client", &self.shared.config.client_id)
+            .field("in_flight", &self.in_flight())
+            .finish_non_exhaustive()
+    }
+}
+
+impl Shared {
+    fn run(&self, stop: &Stop) {
+        while !stop.is_set() {
+            let native = Arc::clone(&self.native.read());
+            if !self.watch.connected() && native.client().fetch_metadata(None, PROBE).is_ok() {
+                self.watch.up();
+            }
+            native.poll(TURN);
+            if self.watch.take_fatal() {
+                self.replace();
+            }
+        }
+    }
+
+    /// A fatal error (the broker lost what it knew of this producer) ends a librdkafka producer for good.
+    fn replace(&self) {
+        match native::make(&self.config, &self.watch, &self.in_flight) {
+            // The old one goes with its last user; dropping it ends what it held, as not acknowledged.
+            Ok(new) => {
+                *self.native.write() = Arc::new(new);
+                warn!(client = %self.config.client_id, "kafka producer replaced after a fatal error");
+            }
+            Err(e) => error!(error = %e, "the kafka producer cannot be replaced"),
+        }
     }
 }

@@ -65,3 +65,5 @@ pub struct Ack {
     /// Its offset there.
     pub offset: i64,
 }
+
+pub(crate) mod reading;

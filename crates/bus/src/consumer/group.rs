@@ -1,0 +1,252 @@
+//! Group membership: what librdkafka calls back when partitions come and go.
+//!
+//! In: assignments, revocations, results of commits; all on the poll thread. Out: low-water marks that
+//! follow the assignment, and news for the owner. Always: no callback waits for anything. The commit of a
+//! revoked partition is given to librdkafka before the partition, and librdkafka lets nobody have the
+//! partition before that commit has ended; so the next owner begins where this one committed, and the poll
+//! thread need not wait for it.
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
+    time::Duration,
+};
+
+use parking_lot::Mutex;
+use rdkafka::{
+    ClientContext, Offset, TopicPartitionList,
+    config::{FromClientConfigAndContext, RDKafkaLogLevel},
+    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
+    error::{KafkaError, KafkaResult},
+};
+use tracing::{debug, info, warn};
+
+use crate::{
+    BusConfig, BusError, ConsumerOptions, TopicPartition,
+    client::{Watch, millis, reader_settings},
+    consumer::{Event, Shared},
+};
+
+pub(crate) type Joined = BaseConsumer<Callbacks>;
+
+/// librdkafka gives a member up that is not polled for so long.
+const MAX_POLL_INTERVAL: Duration = Duration::from_secs(60);
+
+/// Becomes a member of a group.
+pub(crate) fn join(
+    config: &BusConfig,
+    group: &str,
+    topics: &[String],
+    options: &ConsumerOptions,
+    watch: &Arc<Watch>,
+    shared: &Arc<Shared>,
+) -> Result<Joined, BusError> {
+    let mut settings = reader_settings(config, group, options.fetch_ahead_kib, options.start);
+    let heartbeat = (config.session_timeout / 3).min(Duration::from_secs(3));
+    settings
+        .set("group.protocol", "classic")
+        .set("partition.assignment.strategy", "cooperative-sticky")
+        .set("session.timeout.ms", millis(config.session_timeout))
+        .set("heartbeat.interval.ms", millis(heartbeat))
+        .set(
+            "max.poll.interval.ms",
+            millis(MAX_POLL_INTERVAL.max(config.session_timeout)),
+        );
+    let callbacks = Callbacks {
+        watch: Arc::clone(watch),
+        shared: Arc::clone(shared),
+        news: Mutex::default(),
+        committing: AtomicUsize::new(0),
+    };
+    let consumer = Joined::from_config_and_context(&settings, callbacks).map_err(|e| BusError::sort(&e))?;
+    let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
+    consumer.subscribe(&topics).map_err(|e| BusError::sort(&e))?;
+    Ok(consumer)
+}
+
+pub(crate) struct Callbacks {
+    pub(crate) watch: Arc<Watch>,
+    pub(crate) shared: Arc<Shared>,
+    /// Changes of the assignment since the poll thread looked last.
+    news: Mutex<Vec<Event>>,
+    /// Commits whose result is not known yet.
+    committing: AtomicUsize,
+}
+
+impl Callbacks {
+    /// What happened since the last call.
+    pub(crate) fn take_news(&self) -> Vec<Event> {
+        std::mem::take(&mut *self.news.lock())
+    }
+
+    fn assigned(&self, consumer: &Joined, list: &TopicPartitionList) {
+        // A pause survives a revoke inside librdkafka; here it does not.
+        if let Err(e) = consumer.resume(list) {
+            warn!(error = %e, "partitions could not be resumed");
+        }
+        let partitions = partitions(list);
+        let mut marks = self.shared.marks.lock();
+        for partition in &partitions {
+            marks.assign(partition);
+        }
+        drop(marks);
+        info!(partitions = ?Shown(&partitions), "partitions assigned");
+        self.tell("assigned", Event::Assigned(partitions));
+    }
+
+    fn revoked(&self, consumer: &Joined, list: &TopicPartitionList) {
+        let partitions = partitions(list);
+        let lost = consumer.assignment_lost();
+        let mut marks = self.shared.marks.lock();
+        let mut due = Vec::new();
+        for partition in &partitions {
+            let mark = marks.revoke(partition);
+            due.extend(
+                mark.and_then(|m| m.due())
+                    .map(|offset| (partition.clone(), offset)),
+            );
+        }
+        drop(marks);
+        if !lost {
+            self.commit(consumer, &due);
+        }
+        info!(partitions = ?Shown(&partitions), lost, "partitions revoked");
+        self.tell(if lost { "lost" } else { "revoked" }, Event::Revoked(partitions));
+    }
+
+    fn tell(&self, change: &str, event: Event) {
+        let labels = self.watch.labels_and(change);
+        self.watch.metrics.rebalances.with_label_values(&labels).inc();
+        self.news.lock().push(event);
+    }
+
+    /// Commits in the background, unless an earlier commit is still under way and this one can wait.
+    pub(crate) fn commit_due(&self, consumer: &Joined) {
+        if self.committing.load(Ordering::Acquire) > 0 {
+            return;
+        }
+        let due = self.shared.marks.lock().due();
+        self.commit(consumer, &due);
+    }
+
+    fn commit(&self, consumer: &Joined, due: &[(TopicPartition, i64)]) {
+        if due.is_empty() {
+            return;
+        }
+        let mut list = TopicPartitionList::with_capacity(due.len());
+        for (partition, offset) in due {
+            let added =
+                list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset));
+            if let Err(e) = added {
+                warn!(partition = %partition, offset, error = %e, "an offset cannot be committed");
+            }
+        }
+        self.committing.fetch_add(1, Ordering::AcqRel);
+        if let Err(e) = consumer.commit(&list, CommitMode::Async) {
+            self.committing.fetch_sub(1, Ordering::AcqRel);
+            self.commit_failed(&e);
+        }
+    }
+
+    fn commit_failed(&self, error: &KafkaError) {
+        self.count_commit("failed");
+        warn!(error = %error, "offsets not committed, trying again");
+    }
+
+    fn count_commit(&self, result: &str) {
+        let labels = self.watch.labels_and(result);
+        self.watch.metrics.commits.with_label_values(&labels).inc();
+    }
+}
+
+impl ClientContext for Callbacks {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
+        self.watch.log(level, facility, line);
+    }
+
+    fn stats_raw(&self, statistics: &[u8]) {
+        self.watch.statistics(statistics);
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        self.watch.error(&error, reason);
+    }
+}
+
+impl ConsumerContext for Callbacks {
+    fn pre_rebalance(&self, consumer: &Joined, rebalance: &Rebalance<'_>) {
+        if let Rebalance::Revoke(list) = rebalance
+            && list.count() > 0
+        {
+            self.revoked(consumer, list);
+        }
+    }
+
+    fn post_rebalance(&self, consumer: &Joined, rebalance: &Rebalance<'_>) {
+        match rebalance {
+            Rebalance::Assign(list) if list.count() > 0 => self.assigned(consumer, list),
+            Rebalance::Error(e) => warn!(error = %e, "rebalance failed"),
+            Rebalance::Assign(_) | Rebalance::Revoke(_) => {}
+        }
+    }
+
+    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
+        let before = self.committing.load(Ordering::Acquire);
+        self.committing.store(before.saturating_sub(1), Ordering::Release);
+        if let Err(e) = result {
+            return self.commit_failed(&e);
+        }
+        let mut marks = self.shared.marks.lock();
+        let mut failed = None;
+        for element in offsets.elements() {
+            match (element.error(), element.offset()) {
+                (Ok(()), Offset::Offset(offset)) => {
+                    if let Some(mark) = marks.get_mut(element.topic(), element.partition()) {
+                        mark.committed(offset);
+                    }
+                }
+                (Err(e), _) => failed = Some(e),
+                _ => {}
+            }
+        }
+        drop(marks);
+        match failed {
+            Some(e) => self.commit_failed(&e),
+            None => {
+                self.count_commit("committed");
+                debug!(partitions = offsets.count(), "offsets committed");
+            }
+        }
+    }
+}
+
+fn partitions(list: &TopicPartitionList) -> Vec<TopicPartition> {
+    let elements = list.elements();
+    let partition = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| TopicPartition {
+        topic: element.topic().into(),
+        partition: element.partition(),
+    };
+    elements.iter().map(partition).collect()
+}
+
+/// A list of our partitions.
+pub(crate) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
+    let mut list = TopicPartitionList::with_capacity(partitions.len());
+    for partition in partitions {
+        list.add_partition(&partition.topic, partition.partition);
+    }
+    list
+}
+
+/// Partitions as they stand in a log line.
+struct Shown<'a>(&'a [TopicPartition]);
+
+impl std::fmt::Debug for Shown<'_> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_list()
+            .entries(self.0.iter().map(TopicPartition::to_string))
+            .finish()
+    }
+}

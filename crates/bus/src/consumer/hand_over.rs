@@ -1,0 +1,95 @@
+//! Handing over: from the poll thread into the owner's queue.
+//!
+//! In: events, in order. Out: events in the queue, in the same order. Always: the poll thread waits for a
+//! full queue only for a moment; what does not fit is held, in order, and tried again.
+
+use std::{
+    collections::VecDeque,
+    time::{Duration, Instant},
+};
+
+use tokio::sync::mpsc::{self, error::TrySendError};
+
+use crate::{consumer::Event, offsets::LowWaterMarks};
+
+/// How long a full queue is waited for before the partitions are paused. Pausing throws away what was
+/// fetched ahead, so a queue that is full for a moment should not cause it; and it is far below the
+/// interval at which a member must be polled.
+const PATIENCE: Duration = Duration::from_millis(250);
+/// How often the queue is looked at meanwhile.
+const LOOK: Duration = Duration::from_micros(500);
+
+/// The way into the owner's queue.
+pub(crate) struct HandOver {
+    queue: mpsc::Sender<Event>,
+    held: VecDeque<Event>,
+    /// Since when the queue is full, while it is waited for.
+    full_since: Option<Instant>,
+}
+
+/// How a try ended.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Handed {
+    /// Nothing is held.
+    All,
+    /// The queue is full; wait a moment and try again.
+    Wait,
+    /// It has been full for long: pause the partitions and go on polling.
+    Full,
+    /// The owner is gone.
+    Gone,
+}
+
+impl HandOver {
+    pub(crate) fn new(queue: mpsc::Sender<Event>) -> Self {
+        Self {
+            queue,
+            held: VecDeque::new(),
+            full_since: None,
+        }
+    }
+
+    /// Holds an event behind those that are held.
+    pub(crate) fn push(&mut self, event: Event) {
+        self.held.push_back(event);
+    }
+
+    /// Forgets held records of partitions that are no longer assigned.
+    pub(crate) fn keep_assigned(&mut self, marks: &LowWaterMarks) {
+        self.held.retain_mut(|event| match event {
+            Event::Records(batch) => {
+                batch
+                    .records
+                    .retain(|r| marks.get(&r.topic, r.partition).is_some());
+                !batch.records.is_empty()
+            }
+            Event::Assigned(_) | Event::Revoked(_) => true,
+        });
+    }
+
+    /// Hands over what fits.
+    pub(crate) fn try_all(&mut self) -> Handed {
+        while let Some(event) = self.held.pop_front() {
+            match self.queue.try_send(event) {
+                Ok(()) => {}
+                Err(TrySendError::Closed(_)) => return Handed::Gone,
+                Err(TrySendError::Full(event)) => {
+                    self.held.push_front(event);
+                    let since = *self.full_since.get_or_insert_with(Instant::now);
+                    return if since.elapsed() < PATIENCE {
+                        Handed::Wait
+                    } else {
+                        Handed::Full
+                    };
+                }
+            }
+        }
+        self.full_since = None;
+        Handed::All
+    }
+
+    /// Waits a moment on the poll thread.
+    pub(crate) fn wait() {
+        std::thread::sleep(LOOK);
+    }
+}
