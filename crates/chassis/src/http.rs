@@ -4,11 +4,17 @@
 //! Always: a peer that sends its headers too slowly or too large is dropped; a panic in one request ends
 //! that connection only; on shutdown open requests are answered and idle connections closed.
 
-use std::{net::SocketAddr, sync::Arc, time::Duration};
+mod head_timer;
+
+use std::{
+    net::SocketAddr,
+    sync::{Arc, atomic::Ordering},
+    time::Duration,
+};
 
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
-use hyper_util::rt::{TokioIo, TokioTimer};
+use hyper_util::rt::TokioIo;
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore},
@@ -16,6 +22,7 @@ use tokio::{
 use tower::ServiceExt;
 use tracing::{debug, warn};
 
+use self::head_timer::HeadTimer;
 use crate::{backoff::Backoff, tasks::Tasks};
 
 /// Bounds of a listener.
@@ -23,8 +30,10 @@ use crate::{backoff::Backoff, tasks::Tasks};
 pub struct ServeOptions {
     /// Largest request head in bytes; more is answered with 431.
     pub header_bytes: usize,
-    /// How long a peer may take to send its request head.
+    /// How long a new peer may take to send its first request head.
     pub header_timeout: Duration,
+    /// How long a kept-alive connection may take until its next request head is complete.
+    pub idle_timeout: Duration,
     /// Most connections at once; further ones wait in the listen queue.
     pub connections: usize,
 }
@@ -95,7 +104,10 @@ async fn connection(
     if let Err(error) = stream.set_nodelay(true) {
         debug!(%error, "no TCP_NODELAY");
     }
+    let timer = HeadTimer::new(options.idle_timeout.saturating_sub(options.header_timeout));
+    let served = Arc::clone(&timer.served);
     let service = service_fn(move |mut request: hyper::Request<Incoming>| {
+        served.store(true, Ordering::Relaxed);
         request.extensions_mut().insert(Peer(peer));
         routes.clone().oneshot(request.map(Body::new))
     });
