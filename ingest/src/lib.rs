@@ -1,1 +1,13 @@
-//! Placeholder.
+//! HTTP in, envelope out; and reads of what was accepted.
+//!
+//! In: requests of producers and of those who look. Out: records on the notifications topic, and 202 only
+//! after their acknowledgement; states and lists from the store.
+//! Always: a tenant comes from the token; every error is a problem of the closed list; nothing waits for ever.
+
+mod config;
+mod error;
+mod ingest;
+
+pub use config::IngestConfig;
+pub use error::IngestError;
+pub use ingest::{Ingest, IngestDeps};
