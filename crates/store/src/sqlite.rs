@@ -44,6 +44,9 @@ mod settings;
 mod sweep;
 mod writer;
 
+#[cfg(test)]
+mod tests;
+
 /// When a write counts as done.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Fsync {

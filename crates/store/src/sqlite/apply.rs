@@ -66,6 +66,8 @@ pub(super) enum Work {
     Claim(TenantId, IdempotencyKey, Claim),
     #[cfg(test)]
     Panic,
+    #[cfg(test)]
+    Refused,
 }
 
 /// What came of it.
@@ -106,6 +108,12 @@ impl Work {
             }
             #[cfg(test)]
             Self::Panic => panic!("asked for by a test"),
+            #[cfg(test)]
+            Self::Refused => {
+                return Err(rusqlite::Error::ToSqlConversionFailure(
+                    "asked for by a test".into(),
+                ));
+            }
         }
         Ok(Outcome::Done)
     }

@@ -28,20 +28,31 @@ const LONG_LOG: i64 = 4_096;
 
 /// The writer's side.
 pub(super) struct KeeperHandle {
-    // One signal is enough: a full channel means that the keeper knows already.
+    // Full: the keeper has been told and has not looked yet, which is enough.
     signal: SyncSender<()>,
-    finish: Arc<AtomicBool>,
+    shared: Arc<Shared>,
+}
+
+#[derive(Default)]
+struct Shared {
+    /// Something was written since the keeper last looked: no second signal is needed.
+    told: AtomicBool,
+    /// The log is long: the writer should finish the checkpoint.
+    finish: AtomicBool,
 }
 
 impl KeeperHandle {
     /// Something was committed.
     pub(super) fn written(&self) {
-        let _ = self.signal.try_send(());
+        if !self.shared.told.swap(true, Ordering::AcqRel) {
+            let _ = self.signal.try_send(());
+        }
     }
 
     /// Whether the writer should finish the checkpoint now, before it writes.
     pub(super) fn wants_finish(&self) -> bool {
-        self.finish.load(Ordering::Relaxed) && self.finish.swap(false, Ordering::Relaxed)
+        let finish = &self.shared.finish;
+        finish.load(Ordering::Relaxed) && finish.swap(false, Ordering::Relaxed)
     }
 }
 
@@ -51,8 +62,9 @@ pub(super) struct Keeper {
     fsync: Fsync,
     connection: Connection,
     signals: Receiver<()>,
-    finish: Arc<AtomicBool>,
-    checkpointed: Instant,
+    shared: Arc<Shared>,
+    /// The first write that is not carried over.
+    since: Option<Instant>,
     failing: bool,
 }
 
@@ -60,60 +72,70 @@ impl Keeper {
     /// A keeper on a connection of its own, and the writer's side of it.
     pub(super) fn new(path: &Path, fsync: Fsync, connection: Connection) -> (Self, KeeperHandle) {
         let (signal, signals) = sync_channel(1);
-        let finish = Arc::new(AtomicBool::new(false));
+        let shared = Arc::<Shared>::default();
         let keeper = Self {
             log: beside(path, "-wal"),
             fsync,
             connection,
             signals,
-            finish: Arc::clone(&finish),
-            checkpointed: Instant::now(),
+            shared: Arc::clone(&shared),
+            since: None,
             failing: false,
         };
-        (keeper, KeeperHandle { signal, finish })
+        (keeper, KeeperHandle { signal, shared })
     }
 
     /// Works until the writer's side is gone.
     pub(super) fn run(mut self) {
+        loop {
+            match self.listen() {
+                Ok(()) => self.written(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => break,
+            }
+            if self
+                .since
+                .is_some_and(|since| since.elapsed() >= CHECKPOINT_EVERY)
+            {
+                self.carry_over();
+            }
+        }
+        if self.since.is_some() {
+            self.carry_over();
+        }
+    }
+
+    /// Waits for a write, and no longer than until a checkpoint is due.
+    fn listen(&self) -> Result<(), RecvTimeoutError> {
+        let Some(since) = self.since else {
+            return self.signals.recv().map_err(RecvTimeoutError::from);
+        };
+        let due = since + CHECKPOINT_EVERY;
+        self.signals
+            .recv_timeout(due.saturating_duration_since(Instant::now()))
+    }
+
+    /// Lets more writes gather, and then brings the log to the disk, where commits do not.
+    fn written(&mut self) {
+        self.since.get_or_insert_with(Instant::now);
         let pause = match self.fsync {
             Fsync::Full => CHECKPOINT_EVERY,
             Fsync::Interval(every) => every.clamp(Duration::from_millis(1), CHECKPOINT_EVERY),
         };
-        while self.signals.recv().is_ok() {
-            let more = self.gather(pause);
-            if matches!(self.fsync, Fsync::Interval(_)) {
-                let synced = File::open(&self.log).and_then(|log| log.sync_data());
-                self.report(synced.map_err(|error| error.to_string()));
-            }
-            if !more || self.checkpointed.elapsed() >= CHECKPOINT_EVERY {
-                self.carry_over();
-            }
-            if !more {
-                return;
-            }
-        }
-    }
-
-    /// Lets writes gather for a pause; `false` when there will be no more.
-    fn gather(&self, pause: Duration) -> bool {
-        let until = Instant::now() + pause;
-        loop {
-            match self
-                .signals
-                .recv_timeout(until.saturating_duration_since(Instant::now()))
-            {
-                Ok(()) => {}
-                Err(RecvTimeoutError::Timeout) => return true,
-                Err(RecvTimeoutError::Disconnected) => return false,
-            }
+        // No signal comes while `told` stands: this is a pause that ends early when the writer does.
+        let _ = self.signals.recv_timeout(pause);
+        self.shared.told.store(false, Ordering::Release);
+        if matches!(self.fsync, Fsync::Interval(_)) {
+            let synced = File::open(&self.log).and_then(|log| log.sync_data());
+            self.report(synced.map_err(|error| error.to_string()));
         }
     }
 
     fn carry_over(&mut self) {
         let done = checkpoint(&self.connection);
-        self.checkpointed = Instant::now();
+        self.since = None;
         if done.as_ref().is_ok_and(|pages| *pages >= LONG_LOG) {
-            self.finish.store(true, Ordering::Relaxed);
+            self.shared.finish.store(true, Ordering::Relaxed);
         }
         self.report(done.map(|_| ()).map_err(|error| error.to_string()));
     }

@@ -1,0 +1,194 @@
+//! The model: what a store must answer, computed from the set of all facts.
+//!
+//! In: facts, in any order. Out: the answers. Always: as plain as possible, and without any order of writes.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use carillon_schemas::{
+    NotificationId, Stream, TenantId,
+    cursor::Cursor,
+    http::{DeliveryRow, TimelineEntry},
+    status::{Stamp, Status},
+};
+
+use super::facts::Fact;
+use crate::{DeliveriesQuery, NewNotification, NotificationStore};
+
+/// What is known of one notification.
+#[derive(Debug, Default)]
+struct Entry {
+    payload: Option<NewNotification>,
+    /// By stamp and node, the earliest time.
+    facts: BTreeMap<(i64, String), u64>,
+}
+
+/// Everything that a store was told.
+#[derive(Debug, Default)]
+pub struct Model {
+    entries: BTreeMap<(TenantId, NotificationId), Entry>,
+    recent: BTreeMap<(TenantId, Stream, Cursor), (NotificationId, u32)>,
+}
+
+impl Model {
+    /// The model after these facts.
+    pub fn of(facts: &[Fact]) -> Self {
+        let mut model = Self::default();
+        for fact in facts {
+            model.add(fact);
+        }
+        model
+    }
+
+    fn add(&mut self, fact: &Fact) {
+        let (tenant, id, attempt, at_ms, node, status) = match fact {
+            Fact::Persist(f) => {
+                let id = f.envelope.notification_id;
+                (
+                    &f.envelope.tenant_id,
+                    id,
+                    f.attempt,
+                    f.at_ms,
+                    &f.node,
+                    Status::Stored,
+                )
+            }
+            Fact::Dispatched(f) => {
+                let place = (f.tenant.clone(), f.stream.clone(), f.cursor);
+                self.recent.insert(place, (f.id, f.delivery));
+                (&f.tenant, f.id, f.attempt, f.at_ms, &f.node, Status::Dispatched)
+            }
+            Fact::Dead(f) => (&f.tenant, f.id, f.attempt, f.at_ms, &f.node, Status::Dead),
+        };
+        let redrive = 0;
+        let stamp = Stamp {
+            redrive,
+            attempt,
+            status,
+        };
+        let entry = self.entries.entry((tenant.clone(), id)).or_default();
+        let first = entry
+            .facts
+            .entry((stamp.packed(), node.to_string()))
+            .or_insert(at_ms);
+        *first = at_ms.min(*first);
+        if let Fact::Persist(new) = fact {
+            entry.payload.get_or_insert_with(|| new.clone());
+        }
+    }
+
+    /// Compares every answer that a store can give about these tenants and ids.
+    pub async fn compare(&self, store: &dyn NotificationStore, tenants: &[TenantId], ids: &[NotificationId]) {
+        for tenant in tenants {
+            self.compare_each(store, tenant, ids).await;
+            self.compare_deliveries(store, tenant).await;
+            self.compare_recent(store, tenant).await;
+        }
+    }
+
+    async fn compare_each(&self, store: &dyn NotificationStore, tenant: &TenantId, ids: &[NotificationId]) {
+        let entries = ids.iter().map(|id| self.entries.get(&(tenant.clone(), *id)));
+        let states: Vec<_> = entries.clone().map(|entry| entry.map(Entry::status)).collect();
+        assert_eq!(
+            store.statuses(tenant, ids).await.unwrap(),
+            states,
+            "states of {tenant}"
+        );
+        for (id, entry) in ids.iter().zip(entries) {
+            let known = store.notification(tenant, *id).await.unwrap();
+            let payload = entry.and_then(|entry| entry.payload.as_ref().map(|payload| (entry, payload)));
+            let Some((entry, payload)) = payload else {
+                assert!(known.is_none(), "{tenant} {id}: a notification without payload");
+                continue;
+            };
+            let known = known.unwrap_or_else(|| panic!("{tenant} {id} is missing"));
+            assert_eq!(known.bytes, payload.bytes);
+            assert_eq!(known.status, entry.status(), "state of {tenant} {id}");
+            assert_eq!(known.timeline, entry.timeline(), "time line of {tenant} {id}");
+        }
+    }
+
+    async fn compare_deliveries(&self, store: &dyn NotificationStore, tenant: &TenantId) {
+        let mut expected: Vec<_> = self.of_tenant(tenant).filter_map(Entry::row).collect();
+        expected.sort_by_key(|row| std::cmp::Reverse((row.accepted_at, row.notification_id)));
+        let query = DeliveriesQuery {
+            limit: 500,
+            ..DeliveriesQuery::default()
+        };
+        let page = store.deliveries(tenant, &query).await.unwrap();
+        assert_eq!(page.rows, expected, "deliveries of {tenant}");
+    }
+
+    async fn compare_recent(&self, store: &dyn NotificationStore, tenant: &TenantId) {
+        let of_tenant = self.recent.iter().filter(|((t, ..), _)| t == tenant);
+        let streams: BTreeSet<_> = of_tenant.clone().map(|((_, stream, _), _)| stream).collect();
+        for stream in streams {
+            let rows = store.recent(tenant, stream, 100, None).await.unwrap();
+            let rows: Vec<_> = rows
+                .iter()
+                .map(|r| (r.cursor, r.envelope.notification_id, r.delivery, r.bytes.clone()))
+                .collect();
+            let expected: Vec<_> = of_tenant
+                .clone()
+                .filter(|((_, s, _), _)| s == stream)
+                .filter_map(|((tenant, _, cursor), (id, delivery))| {
+                    let entry = self.entries.get(&(tenant.clone(), *id))?;
+                    Some((*cursor, *id, *delivery, entry.payload.as_ref()?.bytes.clone()))
+                })
+                .collect();
+            assert_eq!(rows, expected, "{stream} of {tenant}");
+        }
+    }
+
+    fn of_tenant(&self, tenant: &TenantId) -> impl Iterator<Item = &Entry> {
+        self.entries
+            .iter()
+            .filter(move |((t, _), _)| t == tenant)
+            .map(|(_, entry)| entry)
+    }
+}
+
+impl Entry {
+    fn status(&self) -> Status {
+        let (stamp, _) = self.facts.keys().next_back().expect("an entry has a fact");
+        Stamp::unpack(*stamp).expect("it was packed").status
+    }
+
+    fn timeline(&self) -> Vec<TimelineEntry> {
+        let accepted = self.payload.iter().map(|new| TimelineEntry {
+            status: Status::Accepted,
+            at: new.envelope.accepted_at,
+            attempt: 1,
+            redrive: 0,
+            node: None,
+        });
+        let mut facts: Vec<_> = self
+            .facts
+            .iter()
+            .map(|((stamp, node), at)| (stamp, at, node))
+            .collect();
+        facts.sort();
+        let told = facts.into_iter().map(|(stamp, at, node)| {
+            let stamp = Stamp::unpack(*stamp).expect("it was packed");
+            TimelineEntry {
+                status: stamp.status,
+                at: *at,
+                attempt: stamp.attempt,
+                redrive: stamp.redrive,
+                node: Some(node.clone()),
+            }
+        });
+        accepted.chain(told).collect()
+    }
+
+    fn row(&self) -> Option<DeliveryRow> {
+        let envelope = &self.payload.as_ref()?.envelope;
+        Some(DeliveryRow {
+            notification_id: envelope.notification_id,
+            channel: envelope.channel.clone(),
+            user_id: envelope.user_id.clone(),
+            status: self.status(),
+            accepted_at: envelope.accepted_at,
+            correlation_id: envelope.correlation_id.clone(),
+        })
+    }
+}

@@ -1,0 +1,145 @@
+//! Room: expired rows go, and a full store goes on when there is some.
+
+use std::time::Duration;
+
+use carillon_store::{
+    Claim, NotificationStore, SqliteOptions, StoreError, check,
+    conformance::facts::{self, EPOCH_MS},
+};
+
+use crate::support::{House, eventually};
+
+fn rows(house: &House) -> Vec<u64> {
+    check(&house.url())
+        .unwrap()
+        .rows
+        .iter()
+        .map(|(_, count)| *count)
+        .collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn expired_rows_of_every_table_are_removed_and_others_stay() {
+    let house = House::new();
+    let retention = Duration::from_secs(3600);
+    let options = SqliteOptions {
+        retention,
+        sweep_every: Duration::from_millis(5),
+        ..SqliteOptions::default()
+    };
+    let store = house.open(options).unwrap();
+    let tenants = ["a", "b"].map(|t| t.parse().unwrap());
+    let fill = async |numbers: std::ops::Range<u64>, at_ms| {
+        for tenant in &tenants {
+            let new: Vec<_> = numbers
+                .clone()
+                .map(|n| facts::new(tenant, n, 1, at_ms, "r"))
+                .collect();
+            let sent: Vec<_> = numbers
+                .clone()
+                .map(|n| facts::dispatched(tenant, n, 1, 1, at_ms, "r"))
+                .collect();
+            store.persist(&new).await.unwrap();
+            store.dispatched(&sent).await.unwrap();
+        }
+    };
+    // More than one slice per tenant and per stream, and some whose payload never came.
+    fill(0..700, EPOCH_MS).await;
+    let bare: Vec<_> = (2_000..2_300)
+        .map(|n| facts::dead(&tenants[0], n, 1, EPOCH_MS, "r"))
+        .collect();
+    store.dead(&bare).await.unwrap();
+    let claim = Claim {
+        id: facts::id(1),
+        body_hash: [1; 32],
+        at_ms: EPOCH_MS,
+    };
+    store
+        .claim(&tenants[0], &"k".parse().unwrap(), &claim)
+        .await
+        .unwrap();
+    house.clock.advance(retention - Duration::from_secs(1));
+    fill(700..705, house.clock.unix_ms()).await;
+    assert_eq!(rows(&house), [705 * 2 + 300, 705 * 4 + 300, 705 * 2, 1]);
+    house.clock.advance(Duration::from_secs(1));
+    eventually(|| rows(&house), |rows| rows[..] == [10, 20, 10, 1]).await;
+    house.clock.advance(Duration::from_secs(24 * 3600));
+    eventually(|| rows(&house), |rows| rows[..] == [0, 0, 0, 0]).await;
+    assert!(house.metrics.render().contains("carillon_store_expired_total"));
+    store.close().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_full_store_says_so_and_works_again_when_there_is_room() {
+    let house = House::new();
+    let options = SqliteOptions {
+        max_bytes: Some(1 << 20),
+        sweep_every: Duration::from_millis(5),
+        ..SqliteOptions::default()
+    };
+    let retention = options.retention;
+    let store = house.open(options).unwrap();
+    let tenant = "a".parse().unwrap();
+    let mut kept = 0;
+    let error = loop {
+        let batch: Vec<_> = (kept..kept + 50)
+            .map(|n| facts::new(&tenant, n, 1, EPOCH_MS, "r"))
+            .collect();
+        match store.persist(&batch).await {
+            Ok(()) => kept += 50,
+            Err(error) => break error,
+        }
+        assert!(kept < 100_000, "it is never full");
+    };
+    assert!(
+        matches!(error, StoreError::Full(_)) && error.is_systemic(),
+        "{error:?}"
+    );
+    for n in [0, kept - 1] {
+        assert!(
+            store.notification(&tenant, facts::id(n)).await.unwrap().is_some(),
+            "what was answered is there"
+        );
+    }
+    assert!(
+        store
+            .notification(&tenant, facts::id(kept))
+            .await
+            .unwrap()
+            .is_none(),
+        "all or nothing"
+    );
+    house.clock.advance(retention);
+    eventually(|| rows(&house), |rows| rows[0] == 0).await;
+    let now = house.clock.unix_ms();
+    let batch: Vec<_> = (0..50)
+        .map(|n| facts::new(&tenant, kept + n, 1, now, "r"))
+        .collect();
+    store.persist(&batch).await.unwrap();
+    store.close().await;
+}
+
+/// Thousands of small commits leave a short log and a store that is whole.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_log_is_carried_over_while_writing_goes_on() {
+    let house = House::new();
+    let fsync = carillon_store::Fsync::Interval(Duration::from_millis(2));
+    let store = house
+        .open(SqliteOptions {
+            fsync,
+            ..SqliteOptions::default()
+        })
+        .unwrap();
+    let tenant = "a".parse().unwrap();
+    for n in 0..300 {
+        store
+            .persist(&[facts::new(&tenant, n, 1, EPOCH_MS, "r")])
+            .await
+            .unwrap();
+    }
+    let main = house.path();
+    let empty = 16 * 4096;
+    eventually(|| std::fs::metadata(&main).unwrap().len(), |bytes| *bytes > empty).await;
+    store.close().await;
+    assert_eq!(rows(&house), [300, 300, 0, 0]);
+}
