@@ -41,9 +41,11 @@ pub struct ServeOptions {
 impl Default for ServeOptions {
     fn default() -> Self {
         // 8 KiB is hyper's least read buffer; 19,000 leaves room below a limit of 20,000 files.
+        // 75 s is longer than the 60 s after which common clients and proxies give an idle connection up.
         Self {
             header_bytes: 8 * 1024,
             header_timeout: Duration::from_secs(5),
+            idle_timeout: Duration::from_secs(75),
             connections: 19_000,
         }
     }
@@ -113,7 +115,7 @@ async fn connection(
     });
     let mut builder = http1::Builder::new();
     builder
-        .timer(TokioTimer::new())
+        .timer(timer)
         .header_read_timeout(options.header_timeout)
         .max_buf_size(options.header_bytes);
     let connection = builder
