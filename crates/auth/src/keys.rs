@@ -86,21 +86,18 @@ pub(crate) struct Key {
 }
 
 impl Key {
-    /// A key of which it has been tried that the backend can work with it.
+    /// A shared secret or a public key, if tokens can name it and the backend can work with it.
     pub(crate) fn new(algorithm: Algorithm, kid: Option<&str>, inner: DecodingKey) -> Result<Self, KeyError> {
-        crypto::verify("", b"", &inner, algorithm.inner()).map_err(|_| KeyError::Unsupported)?;
-        let name = match (kid, algorithm) {
-            (Some(kid), _) if !is_key_id(kid) => return Err(KeyError::KeyId),
-            (Some(kid), _) => KeyName::Given(kid.into()),
-            (None, Algorithm::Hs256) => KeyName::Nameless,
-            (None, _) => KeyName::Thumbprint(thumbprint(&jwk(&inner, algorithm)?)?.into()),
-        };
-        if algorithm == Algorithm::Rs256 {
-            check_rsa(&jwk(&inner, algorithm)?)?;
+        if kid.is_some_and(|kid| !is_key_id(kid)) {
+            return Err(KeyError::KeyId);
         }
+        let name = match algorithm {
+            Algorithm::Hs256 => KeyName::Nameless,
+            _ => KeyName::Thumbprint(examine(&inner, algorithm)?.into()),
+        };
         Ok(Self {
             algorithm,
-            name,
+            name: kid.map_or(name, |kid| KeyName::Given(kid.into())),
             inner,
         })
     }
@@ -163,8 +160,18 @@ pub(crate) fn is_key_id(kid: &str) -> bool {
     (1..=MAX_KID_BYTES).contains(&kid.len()) && kid.bytes().all(allowed)
 }
 
-fn jwk(key: &DecodingKey, algorithm: Algorithm) -> Result<Jwk, KeyError> {
-    Jwk::from_decoding_key(key, Some(algorithm.inner())).map_err(|_| KeyError::Unsupported)
+/// The thumbprint of a public key that the backend can work with.
+///
+/// It finds most damage only at the first token, and panics at an Ed25519 key of less than 32 bytes, so its
+/// length is asked for first (by the JWK) and a verification tried at once.
+fn examine(key: &DecodingKey, algorithm: Algorithm) -> Result<String, KeyError> {
+    let inner = algorithm.inner();
+    let jwk = Jwk::from_decoding_key(key, Some(inner)).map_err(|_| KeyError::Unsupported)?;
+    if algorithm == Algorithm::Rs256 {
+        check_rsa(&jwk)?;
+    }
+    crypto::verify("", b"", key, inner).map_err(|_| KeyError::Unsupported)?;
+    thumbprint(&jwk)
 }
 
 /// The key's RFC 7638 thumbprint.

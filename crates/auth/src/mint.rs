@@ -180,3 +180,38 @@ impl fmt::Debug for SigningKey {
             .finish_non_exhaustive()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn both_versions_of_pkcs8_hold_the_same_key() {
+        let seed = [7; 32];
+        let old = der::ed25519_private(&seed);
+        let first = SigningKey::from_pem(&pem::write("PRIVATE KEY", &old)).unwrap();
+        let x = pem::decode_base64url(first.public_jwk().unwrap()["x"].as_str().unwrap()).unwrap();
+        let new = [
+            &[0x30, 0x51, 0x02, 0x01, 0x01],
+            &old[5..],
+            &[0x81, 0x21, 0x00],
+            &x,
+        ]
+        .concat();
+        let second = SigningKey::from_pem(&pem::write("PRIVATE KEY", &new)).unwrap();
+        assert_eq!(first.kid(), second.kid());
+    }
+
+    #[test]
+    fn a_thumbprint_is_that_of_the_standard() {
+        // The key of RFC 8037, appendix A.1 and A.3.
+        let seed = pem::decode_base64url("nWGxne_9WmC6hEr0kuwsxERJxWl7MmkZcDusAxyuf2A").unwrap();
+        let der = der::ed25519_private(seed.as_slice().try_into().unwrap());
+        let key = SigningKey::from_pem(&pem::write("PRIVATE KEY", &der)).unwrap();
+        assert_eq!(
+            key.public_jwk().unwrap()["x"],
+            "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"
+        );
+        assert_eq!(key.kid(), Some("kPrK_qmxVWaYVA9wwBF6Iuo3vVzz7TxHCTwXBygrS4k"));
+    }
+}

@@ -205,3 +205,83 @@ impl fmt::Debug for KeyRing {
             .finish()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::mint::SigningKey;
+
+    const START: u64 = 1_000_000;
+
+    fn ring(source: KeySource) -> Arc<KeyRing> {
+        Arc::new(KeyRing::open(vec![source], Vec::new(), START).unwrap())
+    }
+
+    fn next_look(ring: &KeyRing) -> u64 {
+        ring.next_look_ms.load(Ordering::Relaxed)
+    }
+
+    fn public_pem() -> String {
+        SigningKey::generate_ed25519()
+            .unwrap()
+            .public_pem()
+            .unwrap()
+            .to_owned()
+    }
+
+    #[test]
+    fn a_look_is_due_every_three_seconds_and_after_the_clock_was_set_back() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key.pem");
+        fs::write(&path, public_pem()).unwrap();
+        let ring = ring(KeySource::PemFile(path));
+        ring.look_if_due(START + LOOK_EVERY_MS - 1);
+        assert_eq!(next_look(&ring), START + LOOK_EVERY_MS);
+        ring.look_if_due(START + LOOK_EVERY_MS);
+        assert_eq!(next_look(&ring), START + 2 * LOOK_EVERY_MS);
+        ring.look_if_due(5);
+        assert_eq!(next_look(&ring), 5 + LOOK_EVERY_MS);
+    }
+
+    #[test]
+    fn only_files_are_looked_at() {
+        let ring = ring(KeySource::Pem(public_pem()));
+        ring.look_if_due(START * 2);
+        assert_eq!(next_look(&ring), START + LOOK_EVERY_MS);
+    }
+
+    #[test]
+    fn only_one_looks_at_a_time() {
+        let ring = ring(KeySource::Pem(public_pem()));
+        assert!(ring.claim(next_look(&ring), START));
+        assert!(!ring.claim(next_look(&ring), START));
+        drop(Looking(Arc::clone(&ring)));
+        assert!(ring.claim(next_look(&ring), START));
+    }
+
+    #[test]
+    fn the_generation_counts_changes_and_nothing_else() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key.pem");
+        let good = public_pem();
+        fs::write(&path, &good).unwrap();
+        let ring = ring(KeySource::PemFile(path.clone()));
+        let look = |text: Option<&str>| {
+            if let Some(text) = text {
+                fs::write(&path, text).unwrap();
+            }
+            ring.look();
+            (ring.generation(), ring.current().everybody.len())
+        };
+        assert_eq!(look(None), (0, 1));
+        assert_eq!(look(Some("no key at all")), (0, 1));
+        assert_eq!(look(Some(&format!("{good}{}", public_pem()))), (1, 2));
+        assert_eq!(look(None), (1, 2));
+        let too_many = (0..=MAX_KEYS).map(|_| public_pem()).collect::<String>();
+        assert_eq!(look(Some(&too_many)), (1, 2));
+        fs::remove_file(&path).unwrap();
+        assert_eq!(look(None), (1, 2));
+    }
+}

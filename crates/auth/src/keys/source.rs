@@ -150,3 +150,33 @@ fn read(path: &Path) -> Result<String, KeyError> {
     }
     String::from_utf8(bytes).map_err(|_| KeyError::NotText)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mint::SigningKey;
+
+    #[test]
+    fn a_bad_file_is_told_once_and_a_good_one_after_it_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("key.pem");
+        let pem = SigningKey::generate_ed25519()
+            .unwrap()
+            .public_pem()
+            .unwrap()
+            .to_owned();
+        fs::write(&path, &pem).unwrap();
+        let mut source = Source::open(KeySource::PemFile(path.clone())).unwrap();
+        assert!(matches!(source.look(), Look::Unchanged));
+        fs::write(&path, "no key at all").unwrap();
+        assert!(matches!(source.look(), Look::Broken(KeyError::NoPem)));
+        assert!(matches!(source.look(), Look::Unchanged));
+        fs::remove_file(&path).unwrap();
+        assert!(matches!(source.look(), Look::Broken(KeyError::Unreadable(_))));
+        assert!(matches!(source.look(), Look::Unchanged));
+        assert_eq!(source.keys().len(), 1);
+        fs::write(&path, pem.repeat(2)).unwrap();
+        assert!(matches!(source.look(), Look::Changed));
+        assert_eq!(source.keys().len(), 2);
+    }
+}
