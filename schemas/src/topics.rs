@@ -69,7 +69,10 @@ impl Layout {
 
 const DAY: Duration = Duration::from_secs(86_400);
 /// A notification is at most 64 KiB; its envelope adds ids and escapes, and a batch its framing.
-const MAX_MESSAGE_BYTES: u32 = 1024 * 1024;
+pub const MESSAGE_BYTES: u32 = 1024 * 1024;
+/// A dead letter is a whole record of another topic with its reason in headers: it must fit whatever it is.
+/// No producer of ours may be bounded below this.
+pub const DEAD_LETTER_BYTES: u32 = MESSAGE_BYTES + 64 * 1024;
 
 impl Topics {
     /// The names under a prefix such as `carillon.`.
@@ -89,12 +92,15 @@ impl Topics {
             replication: layout.replication,
             min_in_sync: layout.min_in_sync,
             retention,
-            max_message_bytes: MAX_MESSAGE_BYTES,
+            max_message_bytes: MESSAGE_BYTES,
         };
         vec![
             spec(&self.notifications, layout.notifications, 7 * DAY),
             spec(&self.deliveries, u32::from(layout.shards), DAY),
-            spec(&self.dead_letters, layout.dead_letters, 30 * DAY),
+            TopicSpec {
+                max_message_bytes: DEAD_LETTER_BYTES,
+                ..spec(&self.dead_letters, layout.dead_letters, 30 * DAY)
+            },
         ]
     }
 }
