@@ -10,6 +10,8 @@ pub mod consumer;
 pub mod error;
 mod lag;
 mod metrics;
+#[cfg(feature = "mock")]
+pub mod mock;
 pub mod offsets;
 pub mod producer;
 pub mod provision;

@@ -1,97 +1,98 @@
-//! Provisioning: topics as they should be.
+//! Provisioning: topics as they should be, and where their partitions begin and end.
 //!
-//! In: specifications. Out: what differs, in words, and its repair. Always: nothing shrinks, nothing is
-//! deleted, and applying twice changes nothing the second time.
+//! In: specifications and names. Out: what differs, in words, and its repair; offsets. Always: nothing
+//! shrinks, nothing is deleted, and applying twice changes nothing the second time.
 
-use std::fmt;
+use std::{
+    fmt,
+    sync::{
+        Arc,
+        mpsc::{SyncSender, TrySendError, sync_channel},
+    },
+    time::Duration,
+};
 
-use carillon_chassis::metrics::Metrics;
+use carillon_chassis::{metrics::Metrics, tasks::Tasks};
 use carillon_schemas::topics::TopicSpec;
+use tokio::sync::oneshot;
 
-use crate::{BusConfig, BusError};
+pub use plan::Change;
+use worker::{Job, Worker};
 
-/// One difference between a topic and its specification.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Change {
-    /// The topic is missing.
-    Create {
-        /// How it should be.
-        spec: TopicSpec,
-    },
-    /// It has too few partitions.
-    Grow {
-        /// The topic.
-        topic: String,
-        /// How many it has.
-        from: u32,
-        /// How many it should have.
-        to: u32,
-    },
-    /// A setting differs.
-    Alter {
-        /// The topic.
-        topic: String,
-        /// The setting's Kafka name.
-        setting: String,
-        /// Its value.
-        from: String,
-        /// What it should be.
-        to: String,
-    },
-    /// It differs in a way that is never repaired: more partitions than asked for, other replication.
-    Keep {
-        /// The topic.
-        topic: String,
-        /// What differs, in words.
-        what: String,
-    },
+use crate::{BusConfig, BusError, client::Watch, lag::LagOf, thread::PollThread};
+
+mod plan;
+mod topics;
+mod worker;
+
+/// Jobs that may wait; above it, [`BusError::Busy`].
+const WAITING: usize = 64;
+
+/// Looks at topics and changes them. Cheap to clone; one OS thread does the work.
+#[derive(Clone)]
+pub struct Admin {
+    jobs: SyncSender<Job>,
+    deadline: Duration,
+    _thread: Arc<PollThread>,
 }
-
-impl fmt::Display for Change {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Create { spec } => {
-                write!(f, "create {} with {} partitions", spec.name, spec.partitions)
-            }
-            Self::Grow { topic, from, to } => write!(f, "grow {topic} from {from} to {to} partitions"),
-            Self::Alter {
-                topic,
-                setting,
-                from,
-                to,
-            } => write!(f, "set {setting} of {topic} from {from} to {to}"),
-            Self::Keep { topic, what } => write!(f, "leave {topic} as it is: {what}"),
-        }
-    }
-}
-
-/// Looks at topics and changes them.
-#[derive(Debug)]
-pub struct Admin {}
 
 impl Admin {
     /// Starts an administrator. Kafka need not be there yet.
-    pub fn new(_config: &BusConfig, _metrics: &Metrics) -> Result<Self, BusError> {
-        unimplemented!()
+    pub fn new(config: &BusConfig, metrics: &Metrics) -> Result<Self, BusError> {
+        let watch = Watch::new(config, metrics, "admin", LagOf::Nothing, Vec::new());
+        let (jobs, queue) = sync_channel(WAITING);
+        let worker = Worker::new(config, Arc::clone(&watch), queue)?;
+        let thread = PollThread::start("bus-admin", watch, &Tasks::new(), move |stop| worker.run(stop))?;
+        Ok(Self {
+            jobs,
+            deadline: config.request_deadline,
+            _thread: Arc::new(thread),
+        })
     }
 
     /// What [`Admin::apply`] would do.
-    pub async fn plan(&self, _specs: &[TopicSpec]) -> Result<Vec<Change>, BusError> {
-        unimplemented!()
+    pub async fn plan(&self, specs: &[TopicSpec]) -> Result<Vec<Change>, BusError> {
+        let specs = specs.to_vec();
+        self.ask(|reply| Job::Plan(specs, reply)).await
     }
 
     /// Creates missing topics, grows partitions, alters settings; says what it did.
-    pub async fn apply(&self, _specs: &[TopicSpec]) -> Result<Vec<Change>, BusError> {
-        unimplemented!()
+    pub async fn apply(&self, specs: &[TopicSpec]) -> Result<Vec<Change>, BusError> {
+        let specs = specs.to_vec();
+        self.ask(|reply| Job::Apply(specs, reply)).await
     }
 
     /// Every partition of a topic: (partition, oldest offset, offset of the next record).
-    pub async fn ends(&self, _topic: &str) -> Result<Vec<(i32, i64, i64)>, BusError> {
-        unimplemented!()
+    pub async fn ends(&self, topic: &str) -> Result<Vec<(i32, i64, i64)>, BusError> {
+        let topic = topic.to_owned();
+        self.ask(|reply| Job::Ends(topic, reply)).await
     }
 
     /// Whether a broker answers.
     pub async fn ping(&self) -> Result<(), BusError> {
-        unimplemented!()
+        self.ask(Job::Ping).await
+    }
+
+    async fn ask<T>(
+        &self,
+        job: impl FnOnce(oneshot::Sender<Result<T, BusError>>) -> Job,
+    ) -> Result<T, BusError> {
+        let (reply, answer) = oneshot::channel();
+        self.jobs.try_send(job(reply)).map_err(|e| match e {
+            TrySendError::Full(_) => BusError::Busy,
+            TrySendError::Disconnected(_) => BusError::Closed,
+        })?;
+        // A job is a few requests, each of which has the deadline.
+        match tokio::time::timeout(self.deadline * 4, answer).await {
+            Ok(Ok(result)) => result,
+            Ok(Err(_)) => Err(BusError::Closed),
+            Err(_) => Err(BusError::DeadlineExceeded("asking Kafka")),
+        }
+    }
+}
+
+impl fmt::Debug for Admin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Admin").finish_non_exhaustive()
     }
 }

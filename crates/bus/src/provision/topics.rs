@@ -1,0 +1,232 @@
+//! Topics: what is there, and making it what it should be.
+//!
+//! In: specifications. Out: requests to the controller. Always: on the administrator's thread; a topic that
+//! somebody else creates meanwhile is no error; settings that nobody specified keep their values.
+
+use std::{
+    collections::HashMap,
+    future::Future,
+    sync::Arc,
+    time::{Duration, Instant},
+};
+
+use carillon_schemas::topics::TopicSpec;
+use rdkafka::{
+    admin::{
+        AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, OwnedResourceSpecifier,
+        ResourceSpecifier,
+        TopicReplication,
+    },
+    config::FromClientConfigAndContext,
+    error::{KafkaError, RDKafkaErrorCode},
+};
+use tracing::info;
+
+use crate::{
+    BusError,
+    client::{Plain, settings},
+    provision::{
+        Change,
+        plan::{Found, changes, settings as specified},
+        worker::Worker,
+    },
+};
+
+/// How often a new topic is looked for.
+const LOOK: Duration = Duration::from_millis(20);
+
+/// How the topics differ.
+pub(super) fn plan(worker: &Worker, specs: &[TopicSpec]) -> Result<Vec<Change>, BusError> {
+    look(&Session::new(worker)?, specs).map(|(changes, _)| changes)
+}
+
+/// Makes them as specified.
+pub(super) fn apply(worker: &Worker, specs: &[TopicSpec]) -> Result<Vec<Change>, BusError> {
+    let session = Session::new(worker)?;
+    let (changes, own) = look(&session, specs)?;
+    session.create(&changes)?;
+    session.grow(&changes)?;
+    session.alter(&changes, specs, &own)?;
+    for change in &changes {
+        info!(change = %change, "topic changed");
+    }
+    session.wait_for(specs)?;
+    Ok(changes)
+}
+
+/// The settings of each topic that differ from the broker's defaults.
+type Own = HashMap<String, HashMap<String, String>>;
+
+fn look(session: &Session<'_>, specs: &[TopicSpec]) -> Result<(Vec<Change>, Own), BusError> {
+    let there = session.worker.topics()?;
+    let names = specs.iter().filter(|s| there.contains_key(&s.name)).map(|s| s.name.as_str());
+    let (mut all, own) = session.describe(&names.collect::<Vec<_>>())?;
+    let mut found = |spec: &TopicSpec| {
+        let &(partitions, replication) = there.get(&spec.name)?;
+        let settings = all.remove(&spec.name).unwrap_or_default();
+        Some(Found {
+            partitions,
+            replication,
+            settings,
+        })
+    };
+    let all = specs.iter().flat_map(|spec| changes(spec, found(spec).as_ref()));
+    Ok((all.collect(), own))
+}
+
+/// An administrator's connection, made for one job: librdkafka's event queue of such a client is not
+/// polled, so it should not live long.
+struct Session<'a> {
+    worker: &'a Worker,
+    client: AdminClient<Plain>,
+    runtime: tokio::runtime::Runtime,
+    options: AdminOptions,
+}
+
+impl<'a> Session<'a> {
+    fn new(worker: &'a Worker) -> Result<Self, BusError> {
+        let deadline = worker.config.request_deadline;
+        let mut settings = settings(&worker.config);
+        settings.set("statistics.interval.ms", "0");
+        Ok(Self {
+            client: AdminClient::from_config_and_context(&settings, Plain(Arc::clone(&worker.watch)))
+                .map_err(|e| sort(&e))?,
+            // Without timers and sockets: the futures end by librdkafka's deadlines.
+            runtime: tokio::runtime::Builder::new_current_thread()
+                .build()
+                .map_err(|e| BusError::Client(e.to_string()))?,
+            options: AdminOptions::new()
+                .request_timeout(Some(deadline))
+                .operation_timeout(Some(deadline)),
+            worker,
+        })
+    }
+
+    fn wait<T>(&self, answer: impl Future<Output = Result<T, KafkaError>>) -> Result<T, BusError> {
+        self.runtime.block_on(answer).map_err(|e| sort(&e))
+    }
+
+    /// Every setting of the topics, and those that are their own.
+    fn describe(&self, names: &[&str]) -> Result<(HashMap<String, HashMap<String, String>>, Own), BusError> {
+        let (mut all, mut own) = (HashMap::new(), HashMap::new());
+        if names.is_empty() {
+            return Ok((all, own));
+        }
+        let resources: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let described = self.wait(self.client.describe_configs(&resources, &self.options))?;
+        for described in described {
+            let described = described.map_err(|code| of_code("a topic's settings", code))?;
+            let OwnedResourceSpecifier::Topic(name) = described.specifier else { continue };
+            let (mut every, mut its) = (HashMap::new(), HashMap::new());
+            for entry in described.entries {
+                let Some(value) = entry.value else { continue };
+                if entry.source == ConfigSource::DynamicTopic {
+                    its.insert(entry.name.clone(), value.clone());
+                }
+                every.insert(entry.name, value);
+            }
+            all.insert(name.clone(), every);
+            own.insert(name, its);
+        }
+        Ok((all, own))
+    }
+
+    fn create(&self, changes: &[Change]) -> Result<(), BusError> {
+        let specs = changes.iter().filter_map(|change| match change {
+            Change::Create { spec } => Some((spec, specified(spec))),
+            _ => None,
+        });
+        let specs: Vec<_> = specs.collect();
+        if specs.is_empty() {
+            return Ok(());
+        }
+        let new = specs.iter().map(|(spec, specified)| {
+            let topic = NewTopic::new(
+                &spec.name,
+                spec.partitions as i32,
+                TopicReplication::Fixed(i32::from(spec.replication)),
+            );
+            specified
+                .iter()
+                .fold(topic, |topic, (name, value)| topic.set(name, value))
+        });
+        let new: Vec<_> = new.collect();
+        for result in self.wait(self.client.create_topics(&new, &self.options))? {
+            match result {
+                Ok(_) | Err((_, RDKafkaErrorCode::TopicAlreadyExists)) => {}
+                Err((name, code)) => return Err(of_code(&name, code)),
+            }
+        }
+        Ok(())
+    }
+
+    fn grow(&self, changes: &[Change]) -> Result<(), BusError> {
+        let new = changes.iter().filter_map(|change| match change {
+            Change::Grow { topic, to, .. } => Some(NewPartitions::new(topic, *to as usize)),
+            _ => None,
+        });
+        let new: Vec<_> = new.collect();
+        if new.is_empty() {
+            return Ok(());
+        }
+        for result in self.wait(self.client.create_partitions(&new, &self.options))? {
+            result.map_err(|(name, code)| of_code(&name, code))?;
+        }
+        Ok(())
+    }
+
+    /// The request replaces all of a topic's own settings, so those that stay are said again.
+    fn alter(&self, changes: &[Change], specs: &[TopicSpec], own: &Own) -> Result<(), BusError> {
+        let differs = |spec: &&TopicSpec| {
+            let is = |c: &Change| matches!(c, Change::Alter { topic, .. } if *topic == spec.name);
+            changes.iter().any(is)
+        };
+        let wanted = specs.iter().filter(differs).map(|spec| {
+            let mut settings = own.get(&spec.name).cloned().unwrap_or_default();
+            settings.extend(specified(spec).map(|(name, value)| (name.to_owned(), value)));
+            (spec.name.as_str(), settings)
+        });
+        let wanted: Vec<_> = wanted.collect();
+        if wanted.is_empty() {
+            return Ok(());
+        }
+        let alter = wanted.iter().map(|(topic, settings)| {
+            let alter = AlterConfig::new(ResourceSpecifier::Topic(topic));
+            settings
+                .iter()
+                .fold(alter, |alter, (name, value)| alter.set(name, value))
+        });
+        let alter: Vec<_> = alter.collect();
+        for result in self.wait(self.client.alter_configs(&alter, &self.options))? {
+            result.map_err(|(resource, code)| of_code(&format!("{resource:?}"), code))?;
+        }
+        Ok(())
+    }
+
+    /// A broker knows a new topic a little later than the controller does.
+    fn wait_for(&self, specs: &[TopicSpec]) -> Result<(), BusError> {
+        let give_up = Instant::now() + self.worker.config.request_deadline;
+        loop {
+            let there = self.worker.topics()?;
+            let as_large = |spec: &TopicSpec| there.get(&spec.name).is_some_and(|t| t.0 >= spec.partitions);
+            if specs.iter().all(as_large) {
+                return Ok(());
+            }
+            if Instant::now() >= give_up {
+                return Err(BusError::DeadlineExceeded("waiting for new topics"));
+            }
+            std::thread::sleep(LOOK);
+        }
+    }
+}
+
+fn sort(error: &KafkaError) -> BusError {
+    match error {
+        KafkaError::AdminOp(code) => BusError::of_code(Some(*code), code.to_string()),
+        _ => BusError::sort(error),
+    }
+}
+
+fn of_code(name: &str, code: RDKafkaErrorCode) -> BusError {
+    BusError::of_code(Some(code), format!("{name}: {code}"))
+}

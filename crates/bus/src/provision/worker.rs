@@ -1,0 +1,144 @@
+//! The administrator's thread.
+//!
+//! In: jobs, one at a time. Out: one answer each. Always: no async thread waits for librdkafka; a whole
+//! topic's ends cost two requests to each leader, however many partitions it has.
+
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        mpsc::{Receiver, RecvTimeoutError},
+    },
+    time::Duration,
+};
+
+use carillon_schemas::topics::TopicSpec;
+use rdkafka::{
+    Offset, TopicPartitionList,
+    config::FromClientConfigAndContext,
+    consumer::{BaseConsumer, Consumer},
+    error::KafkaError,
+};
+use tokio::sync::oneshot;
+
+use crate::{
+    BusConfig, BusError,
+    client::{Plain, Watch, settings},
+    provision::{Change, topics},
+    thread::Stop,
+};
+
+/// How long to wait for a job before librdkafka's own events are looked at.
+const IDLE: Duration = Duration::from_millis(100);
+
+type Reply<T> = oneshot::Sender<Result<T, BusError>>;
+
+pub(crate) enum Job {
+    Plan(Vec<TopicSpec>, Reply<Vec<Change>>),
+    Apply(Vec<TopicSpec>, Reply<Vec<Change>>),
+    Ends(String, Reply<Vec<(i32, i64, i64)>>),
+    Ping(Reply<()>),
+}
+
+pub(crate) struct Worker {
+    pub(super) config: BusConfig,
+    pub(super) watch: Arc<Watch>,
+    consumer: BaseConsumer<Plain>,
+    jobs: Receiver<Job>,
+}
+
+impl Worker {
+    pub(crate) fn new(config: &BusConfig, watch: Arc<Watch>, jobs: Receiver<Job>) -> Result<Self, BusError> {
+        let mut settings = settings(config);
+        settings.set("allow.auto.create.topics", "false");
+        let consumer = BaseConsumer::from_config_and_context(&settings, Plain(Arc::clone(&watch)))
+            .map_err(|e| BusError::sort(&e))?;
+        Ok(Self {
+            config: config.clone(),
+            watch,
+            consumer,
+            jobs,
+        })
+    }
+
+    pub(crate) fn run(self, stop: &Stop) {
+        while !stop.is_set() {
+            match self.jobs.recv_timeout(IDLE) {
+                Ok(job) => self.work(job),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            // No record ever comes: this lets librdkafka tell its log, errors and statistics.
+            drop(self.consumer.poll(Duration::ZERO));
+        }
+    }
+
+    fn work(&self, job: Job) {
+        // Whoever stopped waiting does not want the answer.
+        match job {
+            Job::Plan(specs, reply) => drop(reply.send(topics::plan(self, &specs))),
+            Job::Apply(specs, reply) => drop(reply.send(topics::apply(self, &specs))),
+            Job::Ends(topic, reply) => drop(reply.send(self.ends(&topic))),
+            Job::Ping(reply) => drop(reply.send(self.ping())),
+        }
+    }
+
+    fn ping(&self) -> Result<(), BusError> {
+        self.consumer
+            .fetch_metadata(None, self.config.request_deadline)
+            .map_err(|e| BusError::sort(&e))?;
+        self.watch.up();
+        Ok(())
+    }
+
+    /// Partitions and replication of every topic that is there.
+    pub(super) fn topics(&self) -> Result<HashMap<String, (u32, u16)>, BusError> {
+        let metadata = self
+            .consumer
+            .fetch_metadata(None, self.config.request_deadline)
+            .map_err(|e| BusError::sort(&e))?;
+        self.watch.up();
+        let shape = |topic: &rdkafka::metadata::MetadataTopic| {
+            let copies = topic.partitions().first().map_or(0, |p| p.replicas().len());
+            (topic.partitions().len() as u32, copies as u16)
+        };
+        let there = metadata.topics().iter().filter(|t| t.error().is_none());
+        Ok(there.map(|t| (t.name().to_owned(), shape(t))).collect())
+    }
+
+    fn ends(&self, topic: &str) -> Result<Vec<(i32, i64, i64)>, BusError> {
+        let Some(&(partitions, _)) = self.topics()?.get(topic) else {
+            return Err(BusError::Refused(format!("there is no topic {topic}")));
+        };
+        let low = self.offsets(topic, partitions, Offset::Beginning)?;
+        let high = self.offsets(topic, partitions, Offset::End)?;
+        (0..partitions as i32)
+            .map(|p| match (low.get(&p), high.get(&p)) {
+                (Some(&low), Some(&high)) => Ok((p, low, high)),
+                _ => Err(BusError::Unavailable(format!("no offsets of {topic}/{p}"))),
+            })
+            .collect()
+    }
+
+    /// One end of every partition. librdkafka passes the numbers of `Beginning` and `End` on as the
+    /// timestamps that Kafka defines for them.
+    fn offsets(&self, topic: &str, partitions: u32, end: Offset) -> Result<HashMap<i32, i64>, BusError> {
+        let sort = |e: KafkaError| BusError::sort(&e);
+        let mut list = TopicPartitionList::with_capacity(partitions as usize);
+        for partition in 0..partitions as i32 {
+            list.add_partition_offset(topic, partition, end).map_err(sort)?;
+        }
+        let found = self
+            .consumer
+            .offsets_for_times(list, self.config.request_deadline)
+            .map_err(sort)?;
+        let mut offsets = HashMap::with_capacity(partitions as usize);
+        for element in found.elements() {
+            element.error().map_err(sort)?;
+            if let Offset::Offset(offset) = element.offset() {
+                offsets.insert(element.partition(), offset);
+            }
+        }
+        Ok(offsets)
+    }
+}
