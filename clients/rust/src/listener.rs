@@ -1,0 +1,310 @@
+//! The listener: events of streams, over as many connections as it takes.
+//!
+//! In: a server, channels, perhaps cursors. Out: events in stream order, each notification once.
+//! Always: it reconnects with full jitter and resumes every stream from its last cursor; what cannot be
+//! recovered is told. It works only while [`Listener::next`] is awaited: nothing runs beside the caller.
+
+mod seen;
+mod socket;
+mod streams;
+
+use std::{
+    collections::{BTreeMap, VecDeque},
+    time::Duration,
+};
+
+use carillon_schemas::{
+    ChannelName, Stream, TenantId, UserId,
+    cursor::Cursor,
+    frame::{ClientFrame, ErrorCode, NotificationFrame, ServerFrame},
+};
+use tokio::time::{Instant, sleep_until, timeout_at};
+
+use self::{
+    socket::{End, Socket},
+    streams::Streams,
+};
+use crate::{ClientError, Connection, backoff};
+
+/// How long the server may take to answer a subscribe frame; then the connection is given up.
+const ANSWER: Duration = Duration::from_secs(15);
+/// Most events kept by [`Listener::subscribed`]; more is [`ClientError::Flooded`].
+const KEPT_EVENTS: usize = 4096;
+
+/// What to listen to.
+#[derive(Debug, Clone)]
+pub struct ListenerOptions {
+    /// The channels, at most 100. The own user's stream comes without being asked for.
+    pub channels: Vec<ChannelName>,
+    /// Where to resume streams from.
+    pub since: BTreeMap<Stream, Cursor>,
+    /// For channels without a place in `since`: begin with their last so many notifications, at most 100.
+    pub last: Option<u32>,
+    /// The tenant to name in frames: needed where the server asks for no token.
+    pub tenant: Option<TenantId>,
+    /// The user to name in frames, likewise.
+    pub user: Option<UserId>,
+    /// Silence that ends a connection; the server pings every 20 s.
+    pub heartbeat: Duration,
+    /// How many notifications are remembered to leave out repeats.
+    pub remembered: usize,
+}
+
+impl ListenerOptions {
+    /// These channels, from now on.
+    pub fn channels(channels: impl IntoIterator<Item = ChannelName>) -> Self {
+        Self {
+            channels: channels.into_iter().collect(),
+            since: BTreeMap::new(),
+            last: None,
+            tenant: None,
+            user: None,
+            heartbeat: Duration::from_secs(45),
+            remembered: 8192,
+        }
+    }
+}
+
+/// Something that happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A notification, for the first time.
+    Notification(Box<NotificationFrame>),
+    /// A stream is subscribed; its notifications follow from this place on.
+    Subscribed {
+        /// Which stream.
+        stream: Stream,
+        /// The place before its next notification.
+        cursor: Cursor,
+        /// Whether everything since the asked place follows.
+        recovered: bool,
+    },
+    /// The server left notifications out because we read too slowly; they are being fetched.
+    Lagged {
+        /// Of which stream.
+        stream: Stream,
+        /// How many.
+        dropped: u64,
+    },
+    /// Lost for good: nothing is known about what came after this place.
+    Unrecovered {
+        /// Of which stream.
+        stream: Stream,
+        /// The place.
+        from: Cursor,
+    },
+    /// The server refused something that was asked.
+    Refused {
+        /// Its code.
+        code: ErrorCode,
+        /// In words.
+        detail: String,
+    },
+    /// The connection was lost; the next call comes back after the wait.
+    Disconnected {
+        /// The close code, if there was one.
+        code: Option<u16>,
+        /// In words.
+        reason: String,
+        /// The wait.
+        retry_in: Duration,
+    },
+    /// The connection was made again; streams are being resumed.
+    Reconnected,
+}
+
+/// Listens to streams.
+#[derive(Debug)]
+pub struct Listener {
+    server: Connection,
+    streams: Streams,
+    heartbeat: Duration,
+    socket: Option<Socket>,
+    events: VecDeque<Event>,
+    outgoing: VecDeque<ClientFrame>,
+    failures: u32,
+    retry_at: Option<Instant>,
+    answer_by: Option<Instant>,
+}
+
+impl Listener {
+    /// Connects for the first time and asks for the channels. Later connections make themselves.
+    ///
+    /// # Errors
+    /// When the first connection is not made, whatever the reason.
+    pub async fn connect(server: &Connection, options: ListenerOptions) -> Result<Self, ClientError> {
+        let mut streams = Streams::new(
+            &options.channels,
+            &options.since,
+            options.last,
+            options.remembered,
+        );
+        streams.on_behalf_of(options.tenant, options.user);
+        let mut listener = Self {
+            server: server.clone(),
+            streams,
+            heartbeat: options.heartbeat,
+            socket: None,
+            events: VecDeque::new(),
+            outgoing: VecDeque::new(),
+            failures: 0,
+            retry_at: None,
+            answer_by: None,
+        };
+        listener.open().await?;
+        Ok(listener)
+    }
+
+    /// The next event, waiting for it. May be dropped and called again. After an error the next call
+    /// connects anew.
+    ///
+    /// # Errors
+    /// When the server does not want us back: a close code of 4500 or above, a refused token.
+    pub async fn next(&mut self) -> Result<Event, ClientError> {
+        loop {
+            if let Some(event) = self.events.pop_front() {
+                return Ok(event);
+            }
+            self.advance().await?;
+        }
+    }
+
+    /// Waits until every channel is subscribed. Events are kept for [`Listener::next`].
+    ///
+    /// # Errors
+    /// As [`Listener::next`]; [`ClientError::Refused`] when a subscription is; [`ClientError::Flooded`].
+    pub async fn subscribed(&mut self) -> Result<(), ClientError> {
+        let mut kept = std::mem::take(&mut self.events);
+        let outcome = self.until_subscribed(&mut kept).await;
+        self.events = kept;
+        outcome
+    }
+
+    async fn until_subscribed(&mut self, kept: &mut VecDeque<Event>) -> Result<(), ClientError> {
+        while self.streams.awaiting() {
+            if kept.len() >= KEPT_EVENTS {
+                return Err(ClientError::Flooded);
+            }
+            match self.next().await? {
+                Event::Refused { code, detail } => return Err(ClientError::Refused { code, detail }),
+                event => kept.push_back(event),
+            }
+        }
+        kept.append(&mut self.events);
+        Ok(())
+    }
+
+    /// The place reached in each stream, to resume from in another life.
+    pub fn cursors(&self) -> BTreeMap<Stream, Cursor> {
+        self.streams.cursors()
+    }
+
+    /// Says goodbye and waits for the answer, two seconds at most.
+    pub async fn close(mut self) {
+        if let Some(socket) = self.socket.take() {
+            socket.close().await;
+        }
+    }
+
+    /// One thing happens: a wait, a connection, a frame out, a frame in.
+    async fn advance(&mut self) -> Result<(), ClientError> {
+        if self.socket.is_none() {
+            return self.come_back().await;
+        }
+        match self.exchange().await {
+            Ok(Some(frame)) => self.take(frame),
+            Ok(None) => Ok(()),
+            Err(end) => self.ended(end),
+        }
+    }
+
+    async fn exchange(&mut self) -> Result<Option<ServerFrame>, End> {
+        let Some(socket) = &mut self.socket else {
+            return Ok(None);
+        };
+        // Popped only when it is written: a dropped call sends it again, with the same id.
+        if let Some(frame) = self.outgoing.front() {
+            socket.send(frame).await?;
+            self.outgoing.pop_front();
+            return Ok(None);
+        }
+        let Some(answer_by) = self.answer_by else {
+            return socket.read().await.map(Some);
+        };
+        match timeout_at(answer_by, socket.read()).await {
+            Ok(frame) => frame.map(Some),
+            Err(_) => Err(End::Lost {
+                code: None,
+                reason: "a subscription was not answered".to_owned(),
+            }),
+        }
+    }
+
+    fn take(&mut self, frame: ServerFrame) -> Result<(), ClientError> {
+        let step = self.streams.take(frame);
+        self.events.extend(step.event);
+        self.outgoing.extend(step.send);
+        if let Some(reason) = step.reconnect {
+            return self.ended(End::Lost { code: None, reason });
+        }
+        if self.streams.awaiting() {
+            self.answer_by.get_or_insert_with(|| Instant::now() + ANSWER);
+        } else {
+            self.answer_by = None;
+            self.failures = 0;
+        }
+        Ok(())
+    }
+
+    fn ended(&mut self, end: End) -> Result<(), ClientError> {
+        self.socket = None;
+        self.outgoing.clear();
+        match end {
+            End::ForGood(error) => Err(error),
+            End::Lost { code, reason } => {
+                self.wait_before_retry(code, reason, None);
+                Ok(())
+            }
+        }
+    }
+
+    fn wait_before_retry(&mut self, code: Option<u16>, reason: String, asked: Option<Duration>) {
+        let retry_in = backoff::jittered(self.failures).max(asked.unwrap_or_default());
+        self.failures = self.failures.saturating_add(1);
+        self.retry_at = Some(Instant::now() + retry_in);
+        self.events.push_back(Event::Disconnected {
+            code,
+            reason,
+            retry_in,
+        });
+    }
+
+    async fn come_back(&mut self) -> Result<(), ClientError> {
+        if let Some(at) = self.retry_at {
+            sleep_until(at).await;
+        }
+        match self.open().await {
+            Ok(()) => {
+                self.events.push_back(Event::Reconnected);
+                Ok(())
+            }
+            Err(error) if error.is_temporary() => {
+                let asked = match &error {
+                    ClientError::Problem { retry_after, .. } => *retry_after,
+                    _ => None,
+                };
+                self.wait_before_retry(None, error.to_string(), asked);
+                Ok(())
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    async fn open(&mut self) -> Result<(), ClientError> {
+        self.socket = Some(Socket::open(&self.server, self.heartbeat).await?);
+        self.retry_at = None;
+        self.outgoing = self.streams.opening().into();
+        self.answer_by = self.streams.awaiting().then(|| Instant::now() + ANSWER);
+        Ok(())
+    }
+}
