@@ -11,6 +11,7 @@ use std::{
     time::Duration,
 };
 
+use carillon_schemas::topics::DEAD_LETTER_BYTES;
 use rdkafka::{
     ClientContext, Message,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
@@ -110,6 +111,8 @@ pub(crate) fn make(
         .set("acks", "all")
         .set("max.in.flight.requests.per.connection", "5")
         .set("partitioner", "murmur2_random")
+        // One record; batches stay below `batch.size` (1,000,000), which every topic takes.
+        .set("message.max.bytes", DEAD_LETTER_BYTES.to_string())
         .set(
             "linger.ms",
             (config.linger.as_micros() as f64 / 1000.0).to_string(),
