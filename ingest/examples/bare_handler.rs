@@ -11,7 +11,9 @@ use carillon_schemas::notification::Submission;
 
 #[tokio::main]
 async fn main() -> std::io::Result<()> {
-    let listen = std::env::args().nth(1).unwrap_or_else(|| "127.0.0.1:0".to_owned());
+    let listen = std::env::args()
+        .nth(1)
+        .unwrap_or_else(|| "127.0.0.1:0".to_owned());
     let listener = tokio::net::TcpListener::bind(listen).await?;
     let routes = Router::new().route("/v1/notifications", post(accept));
     serve(listener, routes, &Tasks::new(), ServeOptions::default()).await;
@@ -20,7 +22,9 @@ async fn main() -> std::io::Result<()> {
 
 async fn accept(body: Bytes) -> (StatusCode, &'static str) {
     match Submission::parse(&body) {
-        Ok(submission) if !submission.content.is_empty() => (StatusCode::ACCEPTED, "{\"status\":\"accepted\"}"),
+        Ok(submission) if !submission.content.is_empty() => {
+            (StatusCode::ACCEPTED, "{\"status\":\"accepted\"}")
+        }
         _ => (StatusCode::BAD_REQUEST, "{}"),
     }
 }

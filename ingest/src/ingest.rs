@@ -1,9 +1,9 @@
 //! An ingest process: made of its configuration, served through its routes.
 //!
-//! In: configuration and dependencies. Out: routes, and a task that keeps readiness true to the facts.
+//! In: configuration and dependencies. Out: routes, and tasks that keep readiness true to the facts.
 //! Always: what it spawns is in the given group of tasks; nothing of it is global.
 
-use std::sync::Arc;
+use std::{future::ready, sync::Arc};
 
 use carillon_auth::Access;
 use carillon_bus::Producer;
@@ -11,7 +11,14 @@ use carillon_chassis::{clock::Clock, metrics::Metrics, readiness::Readiness, tas
 use carillon_schemas::topics::Topics;
 use carillon_store::{NotificationStore, PageKey};
 
-use crate::{IngestConfig, IngestError};
+use crate::{
+    IngestConfig, IngestError, http,
+    meters::Meters,
+    policy::{Keys, Limits, Policy},
+    publish::Publisher,
+    ready::Watched,
+    store::Store,
+};
 
 /// What an ingest process stands on.
 pub struct IngestDeps {
@@ -36,20 +43,78 @@ pub struct IngestDeps {
 }
 
 /// An ingest process.
-pub struct Ingest {}
+pub struct Ingest {
+    room: Arc<Room>,
+}
+
+/// What every request finds.
+pub(crate) struct Room {
+    pub(crate) config: IngestConfig,
+    pub(crate) access: Access,
+    pub(crate) clock: Clock,
+    pub(crate) store: Store,
+    pub(crate) policy: Policy,
+    pub(crate) publisher: Publisher,
+    /// The name of the notifications topic.
+    pub(crate) topic: Arc<str>,
+    pub(crate) page_key: PageKey,
+    pub(crate) meters: Meters,
+}
 
 impl Ingest {
-    /// Makes it, and starts its task. Needs a tokio runtime; Kafka and the store need not be there yet.
+    /// Makes it, and starts its tasks. Needs a tokio runtime; Kafka and the store need not be there yet.
     ///
     /// # Errors
     /// [`IngestError::Config`] for a setting that cannot work.
-    pub fn new(config: IngestConfig, _deps: IngestDeps) -> Result<Self, IngestError> {
+    pub fn new(config: IngestConfig, deps: IngestDeps) -> Result<Self, IngestError> {
         config.check()?;
-        unimplemented!()
+        let meters = Meters::new(&deps.metrics);
+        let store = Store::new(deps.store, config.store_deadline);
+        let limits = Limits::new(
+            config.in_flight,
+            config.tenant_in_flight(),
+            meters.in_flight.clone(),
+        );
+        let keys = Keys::new(store.clone(), config.remembered);
+        let (publisher, left_over) =
+            Publisher::new(deps.producer, config.in_flight, meters.left_over.clone());
+        let room = Arc::new(Room {
+            policy: Policy::new(limits, keys, deps.clock.clone(), &meters),
+            access: deps.access,
+            clock: deps.clock,
+            store,
+            publisher,
+            topic: Arc::from(deps.topics.notifications),
+            page_key: deps.page_key,
+            meters,
+            config,
+        });
+        deps.tasks
+            .spawn("ingest left over", left_over.wait(deps.tasks.clone()));
+        watch(&room, &deps.readiness, &deps.tasks);
+        Ok(Self { room })
     }
 
-    /// Every route of this room, with the problems of a path or method that is none of them.
+    /// Every route of this room, with the problems of a path or method that is none of them. Its fallback
+    /// answers for the routers that it is merged with, too.
     pub fn routes(&self) -> axum::Router {
-        unimplemented!()
+        http::routes(&self.room)
     }
+}
+
+/// Keeps the conditions `kafka` and `store` true to the facts.
+fn watch(room: &Arc<Room>, readiness: &Readiness, tasks: &Tasks) {
+    let watched = |name| Watched {
+        name,
+        condition: readiness.condition(name),
+        every: room.config.probe_every,
+    };
+    let (kafka, store) = (Arc::clone(room), Arc::clone(room));
+    let kafka = watched("kafka").keep(tasks.clone(), move || ready(kafka.publisher.probe()));
+    tasks.spawn("ingest kafka probe", kafka);
+    let probe = move || {
+        let store = store.store.clone();
+        async move { store.probe().await }
+    };
+    tasks.spawn("ingest store probe", watched("store").keep(tasks.clone(), probe));
 }

@@ -6,7 +6,15 @@
 
 mod config;
 mod error;
+mod http;
 mod ingest;
+mod meters;
+mod policy;
+mod publish;
+mod ready;
+mod refusal;
+mod seal;
+mod store;
 
 pub use config::IngestConfig;
 pub use error::IngestError;
