@@ -3,15 +3,29 @@
 //! In: configuration and dependencies. Out: routes, and work until shutdown.
 //! Always: when `run` has returned, no task and no socket of this node is left.
 
-use std::sync::Arc;
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
+};
 
 use carillon_auth::Access;
-use carillon_bus::BusConfig;
+use carillon_bus::{Admin, BusConfig, RangeReader};
 use carillon_chassis::{clock::Clock, metrics::Metrics, readiness::Readiness, tasks::Tasks};
+use carillon_schemas::close::CloseCode;
 use carillon_store::NotificationStore;
 use tokio_util::sync::CancellationToken;
+use tracing::{info, warn};
 
-use crate::{FanoutConfig, FanoutError};
+use crate::{
+    FanoutConfig, FanoutError, deliveries::Deliveries, edge, history::History, metrics::RoleMetrics,
+    node::Node,
+};
+
+/// How long tasks may take after the last session.
+const LAST_TASKS: Duration = Duration::from_secs(2);
 
 /// What a node stands on.
 pub struct FanoutDeps {
@@ -32,28 +46,76 @@ pub struct FanoutDeps {
 }
 
 /// A fanout node.
-pub struct Fanout {}
+pub struct Fanout {
+    node: Arc<Node>,
+    deliveries: Deliveries,
+    running: AtomicBool,
+}
 
 impl Fanout {
-    /// Makes a node. Nothing is connected before [`Fanout::run`].
+    /// Makes a node. It reads nothing before [`Fanout::run`].
     ///
     /// # Errors
     /// [`FanoutError::Config`] for a setting that cannot work, [`FanoutError::Bus`] when no client can be made.
-    pub fn new(config: FanoutConfig, _deps: FanoutDeps) -> Result<Self, FanoutError> {
+    pub fn new(config: FanoutConfig, deps: FanoutDeps) -> Result<Self, FanoutError> {
         config.check()?;
-        unimplemented!()
+        let tasks = deps.tasks.child();
+        let figures = Arc::new(RoleMetrics::new(&deps.metrics));
+        let topic = &deps.bus.topics.deliveries;
+        let reader = RangeReader::new(&deps.bus, topic, config.resume_threads, &deps.metrics, &tasks)?;
+        let history = History::new(reader, &config, Arc::clone(&figures));
+        let deliveries = Deliveries {
+            admin: Admin::new(&deps.bus, &deps.metrics)?,
+            metrics: deps.metrics,
+            tasks: tasks.clone(),
+            figures: Arc::clone(&figures),
+            condition: deps.readiness.condition("deliveries"),
+            reading: AtomicBool::new(false),
+            retry_cap: config.retry_cap,
+            bus: deps.bus,
+        };
+        let around = (deps.clock, deps.access, deps.store);
+        Ok(Self {
+            node: Arc::new(Node::new(config, figures, history, tasks, around)),
+            deliveries,
+            running: AtomicBool::new(false),
+        })
     }
 
     /// `GET /ws`. Connections that come before the node knows where every shard ends wait, then get 503.
     pub fn routes(&self) -> axum::Router {
-        unimplemented!()
+        edge::routes(Arc::clone(&self.node))
     }
 
     /// Works until `shutdown`; then closes every session with 4000 and waits for them, up to the drain timeout.
     ///
     /// # Errors
     /// [`FanoutError::Running`] when called twice. A failing Kafka is retried, never returned.
-    pub async fn run(&self, _shutdown: CancellationToken) -> Result<(), FanoutError> {
-        unimplemented!()
+    pub async fn run(&self, shutdown: CancellationToken) -> Result<(), FanoutError> {
+        if self.running.swap(true, Ordering::SeqCst) {
+            return Err(FanoutError::Running);
+        }
+        if let Some(ends) = self.deliveries.ends(&shutdown).await {
+            let hub = self.node.open(&ends);
+            info!(shards = ends.len(), "taking sessions");
+            self.deliveries.run(hub, &shutdown).await;
+        }
+        self.farewell().await;
+        Ok(())
+    }
+
+    async fn farewell(&self) {
+        self.node.drain();
+        let sessions = self.node.sessions.count();
+        self.node.sessions.close_all(CloseCode::Draining);
+        let drain = self.node.config.drain_timeout;
+        if !self.node.sessions.all_left(drain).await {
+            warn!(left = self.node.sessions.count(), "sessions did not end in time");
+        }
+        let late = self.node.tasks.close(LAST_TASKS).await;
+        if !late.is_empty() {
+            warn!(tasks = ?late, "tasks did not end in time");
+        }
+        info!(sessions, "drained");
     }
 }

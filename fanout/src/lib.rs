@@ -4,8 +4,21 @@
 //! Always: the hub never waits for a session; a loss is told, never silent; a session sees its own tenant only.
 
 mod config;
+mod deliveries;
+mod edge;
 mod error;
 mod fanout;
+mod frame;
+mod handshake;
+mod history;
+mod hub;
+mod metrics;
+mod node;
+mod record;
+mod refusal;
+mod resume;
+mod session;
+mod sessions;
 
 pub use config::{FanoutConfig, SessionLimits};
 pub use error::FanoutError;

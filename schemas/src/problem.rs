@@ -59,6 +59,8 @@ problem_codes! {
     TenantMismatch = 403 "tenant_mismatch" "The tenant is not the token's",
     /// The token does not reach this channel.
     ChannelForbidden = 403 "channel_forbidden" "The channel is not permitted",
+    /// A browser's origin is not on the list.
+    OriginForbidden = 403 "origin_forbidden" "The origin is not allowed",
     /// No such route or thing, or another tenant's.
     NotFound = 404 "not_found" "Not found",
     /// Accepted a moment ago and not stored yet: ask again.

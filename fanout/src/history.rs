@@ -1,0 +1,133 @@
+//! History: ranges of the deliveries topic, for those who come with an older cursor.
+//!
+//! In: a shard and two offsets. Out: a page of deliveries, decoded once.
+//! Always: those who ask for the same place at the same time share one read; pages are bounded, and so is
+//! how many are held.
+
+use std::{
+    collections::HashMap,
+    sync::{Arc, Weak},
+    time::Duration,
+};
+
+use bytes::Bytes;
+use carillon_bus::{BusError, RangePage, RangeReader};
+use carillon_schemas::{Stream, TenantId};
+use parking_lot::Mutex;
+use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
+
+use crate::{
+    FanoutConfig,
+    metrics::RoleMetrics,
+    record::{open, tenant_of},
+};
+
+/// Dead entries are swept when there are more than this.
+const SWEEP_ABOVE: usize = 64;
+
+/// One delivery of the past.
+pub(crate) struct Entry {
+    /// Its place.
+    pub(crate) offset: i64,
+    /// Whose it is.
+    pub(crate) tenant: TenantId,
+    /// Its stream.
+    pub(crate) stream: Stream,
+    /// Its bytes.
+    pub(crate) delivery: Bytes,
+    /// When its record was written, Unix milliseconds; 0 when unknown.
+    pub(crate) written_ms: i64,
+}
+
+/// What a read found, of every tenant of the shard.
+#[derive(Default)]
+pub(crate) struct Page {
+    /// In offset order; records that reach nobody are left out.
+    pub(crate) entries: Vec<Entry>,
+    /// Where to go on.
+    pub(crate) next: i64,
+    /// The oldest offset that could be read.
+    pub(crate) earliest: i64,
+}
+
+/// A page, shared while somebody holds it.
+pub(crate) type SharedPage = Arc<OnceCell<Page>>;
+
+/// Reads history.
+pub(crate) struct History {
+    reader: RangeReader,
+    figures: Arc<RoleMetrics>,
+    page_bytes: usize,
+    deadline: Duration,
+    turns: Semaphore,
+    pages: Mutex<HashMap<(u16, i64), Weak<OnceCell<Page>>>>,
+}
+
+impl History {
+    /// Reads through this reader.
+    pub(crate) fn new(reader: RangeReader, config: &FanoutConfig, figures: Arc<RoleMetrics>) -> Self {
+        Self {
+            reader,
+            figures,
+            page_bytes: config.resume_page_bytes,
+            deadline: config.resume_deadline,
+            turns: Semaphore::new(config.resume_concurrency),
+            pages: Mutex::default(),
+        }
+    }
+
+    /// A turn: whoever holds a page has one. `None` never happens while the node lives.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.turns.acquire().await.ok()
+    }
+
+    /// The records from `from`, up to `to` or as many as a page holds.
+    ///
+    /// # Errors
+    /// When Kafka does not answer in time.
+    pub(crate) async fn page(&self, shard: u16, from: i64, to: i64) -> Result<SharedPage, BusError> {
+        let cell = self.cell((shard, from));
+        cell.get_or_try_init(|| self.read(shard, from, to)).await?;
+        Ok(cell)
+    }
+
+    fn cell(&self, key: (u16, i64)) -> SharedPage {
+        let mut pages = self.pages.lock();
+        if let Some(cell) = pages.get(&key).and_then(Weak::upgrade) {
+            return cell;
+        }
+        if pages.len() > SWEEP_ABOVE {
+            pages.retain(|_, cell| cell.strong_count() > 0);
+        }
+        let cell = SharedPage::default();
+        pages.insert(key, Arc::downgrade(&cell));
+        cell
+    }
+
+    async fn read(&self, shard: u16, from: i64, to: i64) -> Result<Page, BusError> {
+        self.figures.range_reads.inc();
+        let read = self
+            .reader
+            .read(i32::from(shard), from, to, self.page_bytes, self.deadline);
+        read.await.map(decode)
+    }
+}
+
+fn decode(page: RangePage) -> Page {
+    let entries = page.records.iter().filter_map(|record| {
+        let tenant = tenant_of(record).ok()?;
+        let (stream, _) = open(record, &tenant).ok()?;
+        Some(Entry {
+            offset: record.offset,
+            tenant,
+            stream,
+            delivery: record.value.clone()?,
+            written_ms: record.timestamp_ms.unwrap_or(0),
+        })
+    });
+    Page {
+        entries: entries.collect(),
+        next: page.next,
+        earliest: page.earliest,
+    }
+}
