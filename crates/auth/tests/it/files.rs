@@ -55,7 +55,7 @@ impl Stand {
                 return;
             }
             assert!(Instant::now() < deadline, "wanted {wanted:?}, last was {last:?}");
-            self.clock.advance(Duration::from_millis(20));
+            self.clock.advance(Duration::from_millis(100));
             thread::sleep(Duration::from_millis(1));
         }
     }
