@@ -1,7 +1,7 @@
 //! The operator's issuer: the only one whose tokens reach over all tenants, with keys that serve it alone.
 
 use carillon_auth::{AuthConfig, AuthConfigError, AuthError, Verifier};
-use carillon_schemas::claims::Scope;
+use carillon_schemas::claims::{Scope, Scopes};
 use serde_json::{Value, json};
 
 use crate::forge::{Smith, clock, plain, plain_with, verifier_with};
@@ -27,14 +27,20 @@ fn platform_is_kept_in_tokens_of_the_operator() {
     let verifier = with_operator(&everybody, &operator);
     let principal = verifier.verify(&operator.token(claims(Some(OPERATOR)))).unwrap();
     assert!(principal.has(Scope::Platform) && principal.has(Scope::Operate));
+}
+
+#[test]
+fn platform_is_no_default_even_for_the_operator() {
+    let operator = Smith::eddsa();
+    let verifier = verifier_with([Smith::hs256().source()], |config| {
+        config.operator_issuer = Some(OPERATOR.into());
+        config.operator_keys = vec![operator.source()];
+        config.default_scopes = Scopes::of(&[Scope::Operate, Scope::Platform]);
+    });
     let mut bare = plain();
     bare["iss"] = json!(OPERATOR);
-    assert!(
-        !verifier
-            .verify(&operator.token(bare))
-            .unwrap()
-            .has(Scope::Platform)
-    );
+    let principal = verifier.verify(&operator.token(bare)).unwrap();
+    assert_eq!(principal.scopes().to_string(), "operate");
 }
 
 #[test]
