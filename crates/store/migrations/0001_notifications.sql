@@ -2,13 +2,24 @@
 -- milliseconds; ids are the 16 bytes of the UUID.
 
 -- Payload and state. A fact may come before its payload: accepted_at and what follows are NULL until then.
--- `stamp` is the packed (redrive, attempt, rank) of the highest fact. Rows are short at the front, so that
--- a list never reads a long payload.
+-- `stamp` is the packed (redrive, attempt, rank) of the highest fact.
+--
+-- The beginning of the time line stands in the row itself, because nearly every notification is stored and
+-- dispatched once, in one attempt, by one process: `stored_stamp`, `stored_at`, `node` are the fact that made
+-- the row; `dispatched_at` is the dispatch in the same attempt by the same process, and negative until then
+-- (as wide as the time, so that the row is overwritten in place). What else is told goes to delivery_log.
+-- Measured: two rows fewer per notification are a third of its CPU time.
+--
+-- Short columns come first, so that a list never reads a long payload.
 CREATE TABLE notifications (
     tenant         TEXT    NOT NULL,
     id             BLOB    NOT NULL,
     stamp          INTEGER NOT NULL,
     expires_at     INTEGER NOT NULL,
+    stored_stamp   INTEGER,
+    stored_at      INTEGER,
+    dispatched_at  INTEGER,
+    node           TEXT,
     accepted_at    INTEGER,
     channel        TEXT,
     user_id        TEXT,
@@ -20,7 +31,8 @@ CREATE TABLE notifications (
 -- A tenant's deliveries by time. An index, so that it is never at odds with the rows.
 CREATE INDEX tenant_timeline ON notifications (tenant, accepted_at, id);
 
--- The time line: every fact but `accepted`, which is the row's own accepted_at. Removed with its notification.
+-- The time line, as far as it does not stand in the row: other attempts, other processes, other endings, and
+-- facts that came before the payload. Append-only; removed with its notification.
 CREATE TABLE delivery_log (
     tenant TEXT    NOT NULL,
     id     BLOB    NOT NULL,

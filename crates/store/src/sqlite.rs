@@ -21,7 +21,7 @@ use tokio::sync::{Semaphore, oneshot, watch};
 use tracing::warn;
 
 use self::{
-    apply::{Outcome, Payload, Work},
+    apply::{Outcome, Work},
     keeper::Keeper,
     meters::Meters,
     readers::Readers,
@@ -229,16 +229,14 @@ impl NotificationStore for SqliteStore {
         if batch.is_empty() {
             return Ok(());
         }
-        self.write(Work::Persist(batch.iter().map(Payload::from).collect()))
-            .await
-            .map(|_| ())
+        self.write(Work::persist(batch)).await.map(|_| ())
     }
 
     async fn dispatched(&self, batch: &[Dispatched]) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
         }
-        self.write(Work::Dispatched(batch.to_vec())).await.map(|_| ())
+        self.write(Work::dispatched(batch)).await.map(|_| ())
     }
 
     async fn dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError> {

@@ -11,7 +11,7 @@ use carillon_schemas::{
     ChannelName, CorrelationId, IdempotencyKey, NotificationId, TenantId, UserId,
     status::{Stamp, Status},
 };
-use rusqlite::{CachedStatement, Connection, params};
+use rusqlite::{Connection, params};
 
 use crate::{Claim, ClaimOutcome, DeadLetter, Dispatched, NewNotification};
 
@@ -77,6 +77,20 @@ pub(super) enum Outcome {
 }
 
 impl Work {
+    /// Sorted by key: neighbours share pages.
+    pub(super) fn persist(batch: &[NewNotification]) -> Self {
+        let mut batch: Vec<_> = batch.iter().map(Payload::from).collect();
+        batch.sort_by(|a, b| (&a.tenant, &a.id).cmp(&(&b.tenant, &b.id)));
+        Self::Persist(batch)
+    }
+
+    /// Sorted by key: neighbours share pages.
+    pub(super) fn dispatched(batch: &[Dispatched]) -> Self {
+        let mut batch = batch.to_vec();
+        batch.sort_by(|a, b| (&a.tenant, &a.id).cmp(&(&b.tenant, &b.id)));
+        Self::Dispatched(batch)
+    }
+
     /// Rows of the caller's batch.
     pub(super) fn rows(&self) -> usize {
         match self {
@@ -121,36 +135,60 @@ impl Work {
 
 const PERSIST: &str = "
     INSERT INTO notifications
-        (tenant, id, stamp, expires_at, accepted_at, channel, user_id, correlation_id, envelope)
-    VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9)
-    ON CONFLICT (tenant, id) DO UPDATE SET
-        stamp = max(stamp, excluded.stamp),
-        expires_at = max(expires_at, excluded.expires_at),
-        accepted_at = iif(envelope IS NULL, excluded.accepted_at, accepted_at),
-        channel = iif(envelope IS NULL, excluded.channel, channel),
-        user_id = iif(envelope IS NULL, excluded.user_id, user_id),
-        correlation_id = iif(envelope IS NULL, excluded.correlation_id, correlation_id),
-        envelope = iif(envelope IS NULL, excluded.envelope, envelope)";
+        (tenant, id, stamp, expires_at, stored_stamp, stored_at, dispatched_at, node,
+         accepted_at, channel, user_id, correlation_id, envelope)
+    VALUES (?1, ?2, ?3, ?4, ?3, ?5, -1 - ?5, ?6, ?7, ?8, ?9, ?10, ?11)
+    ON CONFLICT DO NOTHING";
+
+/// The row is there: facts came before, or this one came before.
+const PERSIST_AGAIN: &str = "
+    UPDATE notifications SET
+        stamp = max(stamp, ?3),
+        expires_at = max(expires_at, ?4),
+        accepted_at = iif(envelope IS NULL, ?5, accepted_at),
+        channel = iif(envelope IS NULL, ?6, channel),
+        user_id = iif(envelope IS NULL, ?7, user_id),
+        correlation_id = iif(envelope IS NULL, ?8, correlation_id),
+        envelope = iif(envelope IS NULL, ?9, envelope)
+    WHERE tenant = ?1 AND id = ?2";
 
 fn persist(connection: &Connection, batch: &[Payload], retention: Duration) -> rusqlite::Result<()> {
     let mut insert = connection.prepare_cached(PERSIST)?;
-    let mut log = Log::prepare(connection)?;
     for new in batch {
-        let stamp = stamp(new.attempt, Status::Stored);
-        insert.execute(params![
+        let inserted = insert.execute(params![
             new.tenant.as_str(),
             new.id.as_bytes(),
-            stamp,
+            stamp(new.attempt, Status::Stored),
             expiry(new.at_ms, retention),
+            time(new.at_ms),
+            &*new.node,
             time(new.accepted_at),
             new.channel.as_str(),
             new.user.as_ref().map(UserId::as_str),
             new.correlation.as_str(),
             &*new.bytes,
         ])?;
-        log.add(&new.tenant, new.id, stamp, &new.node, new.at_ms)?;
+        if inserted == 0 {
+            persist_again(connection, new, retention)?;
+        }
     }
     Ok(())
+}
+
+fn persist_again(connection: &Connection, new: &Payload, retention: Duration) -> rusqlite::Result<()> {
+    let stamp = stamp(new.attempt, Status::Stored);
+    connection.prepare_cached(PERSIST_AGAIN)?.execute(params![
+        new.tenant.as_str(),
+        new.id.as_bytes(),
+        stamp,
+        expiry(new.at_ms, retention),
+        time(new.accepted_at),
+        new.channel.as_str(),
+        new.user.as_ref().map(UserId::as_str),
+        new.correlation.as_str(),
+        &*new.bytes,
+    ])?;
+    log(connection, &new.tenant, new.id, stamp, &new.node, new.at_ms)
 }
 
 const RECENT: &str = "
@@ -159,15 +197,38 @@ const RECENT: &str = "
     ON CONFLICT DO UPDATE SET
         id = excluded.id, delivery = excluded.delivery, expires_at = max(expires_at, excluded.expires_at)";
 
+/// The ordinary case: the first dispatch, by whom and in the attempt that stored it.
+const DISPATCHED: &str = "
+    UPDATE notifications SET
+        stamp = max(stamp, ?3), expires_at = max(expires_at, ?4), dispatched_at = ?5
+    WHERE tenant = ?1 AND id = ?2 AND dispatched_at < 0 AND stored_stamp = ?6 AND node = ?7";
+
 fn dispatched(connection: &Connection, batch: &[Dispatched], retention: Duration) -> rusqlite::Result<()> {
-    let mut state = State::prepare(connection)?;
-    let mut log = Log::prepare(connection)?;
+    let mut update = connection.prepare_cached(DISPATCHED)?;
     let mut recent = connection.prepare_cached(RECENT)?;
     for fact in batch {
-        let stamp = stamp(fact.attempt, Status::Dispatched);
+        let stamp_now = stamp(fact.attempt, Status::Dispatched);
         let expires_at = expiry(fact.at_ms, retention);
-        state.raise(&fact.tenant, fact.id, stamp, expires_at)?;
-        log.add(&fact.tenant, fact.id, stamp, &fact.node, fact.at_ms)?;
+        let updated = update.execute(params![
+            fact.tenant.as_str(),
+            fact.id.as_bytes(),
+            stamp_now,
+            expires_at,
+            time(fact.at_ms),
+            stamp(fact.attempt, Status::Stored),
+            &*fact.node,
+        ])?;
+        if updated == 0 {
+            raise(connection, &fact.tenant, fact.id, stamp_now, expires_at)?;
+            log(
+                connection,
+                &fact.tenant,
+                fact.id,
+                stamp_now,
+                &fact.node,
+                fact.at_ms,
+            )?;
+        }
         recent.execute(params![
             fact.tenant.as_str(),
             fact.stream.to_string(),
@@ -183,12 +244,16 @@ fn dispatched(connection: &Connection, batch: &[Dispatched], retention: Duration
 }
 
 fn dead(connection: &Connection, batch: &[DeadLetter], retention: Duration) -> rusqlite::Result<()> {
-    let mut state = State::prepare(connection)?;
-    let mut log = Log::prepare(connection)?;
     for fact in batch {
         let stamp = stamp(fact.attempt, Status::Dead);
-        state.raise(&fact.tenant, fact.id, stamp, expiry(fact.at_ms, retention))?;
-        log.add(&fact.tenant, fact.id, stamp, &fact.node, fact.at_ms)?;
+        raise(
+            connection,
+            &fact.tenant,
+            fact.id,
+            stamp,
+            expiry(fact.at_ms, retention),
+        )?;
+        log(connection, &fact.tenant, fact.id, stamp, &fact.node, fact.at_ms)?;
     }
     Ok(())
 }
@@ -229,63 +294,38 @@ fn claim(
     Ok(ClaimOutcome::Existing(holder?))
 }
 
+const RAISE: &str = "
+    INSERT INTO notifications (tenant, id, stamp, expires_at) VALUES (?1, ?2, ?3, ?4)
+    ON CONFLICT (tenant, id) DO UPDATE SET
+        stamp = max(stamp, excluded.stamp), expires_at = max(expires_at, excluded.expires_at)";
+
 /// Raises a notification's stamp, whether or not its payload has come.
-struct State<'c> {
-    update: CachedStatement<'c>,
-    insert: CachedStatement<'c>,
+fn raise(
+    connection: &Connection,
+    tenant: &TenantId,
+    id: NotificationId,
+    stamp: i64,
+    expires_at: i64,
+) -> rusqlite::Result<()> {
+    let row = params![tenant.as_str(), id.as_bytes(), stamp, expires_at];
+    connection.prepare_cached(RAISE)?.execute(row).map(|_| ())
 }
 
-impl<'c> State<'c> {
-    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let update = connection.prepare_cached(
-            "UPDATE notifications SET stamp = max(stamp, ?3), expires_at = max(expires_at, ?4)
-             WHERE tenant = ?1 AND id = ?2",
-        )?;
-        let insert = connection.prepare_cached(
-            "INSERT INTO notifications (tenant, id, stamp, expires_at) VALUES (?1, ?2, ?3, ?4)",
-        )?;
-        Ok(Self { update, insert })
-    }
+const LOG: &str = "
+    INSERT INTO delivery_log (tenant, id, stamp, node, at) VALUES (?1, ?2, ?3, ?4, ?5)
+    ON CONFLICT DO UPDATE SET at = excluded.at WHERE excluded.at < at";
 
-    /// The row is there, as a rule: so the update comes first.
-    fn raise(
-        &mut self,
-        tenant: &TenantId,
-        id: NotificationId,
-        stamp: i64,
-        expires_at: i64,
-    ) -> rusqlite::Result<()> {
-        let row = params![tenant.as_str(), id.as_bytes(), stamp, expires_at];
-        if self.update.execute(row)? == 0 {
-            self.insert.execute(row)?;
-        }
-        Ok(())
-    }
-}
-
-/// Adds to the time line.
-struct Log<'c>(CachedStatement<'c>);
-
-impl<'c> Log<'c> {
-    fn prepare(connection: &'c Connection) -> rusqlite::Result<Self> {
-        let statement = connection.prepare_cached(
-            "INSERT INTO delivery_log (tenant, id, stamp, node, at) VALUES (?1, ?2, ?3, ?4, ?5)
-             ON CONFLICT DO UPDATE SET at = excluded.at WHERE excluded.at < at",
-        )?;
-        Ok(Self(statement))
-    }
-
-    fn add(
-        &mut self,
-        tenant: &TenantId,
-        id: NotificationId,
-        stamp: i64,
-        node: &str,
-        at_ms: u64,
-    ) -> rusqlite::Result<()> {
-        let row = params![tenant.as_str(), id.as_bytes(), stamp, node, time(at_ms)];
-        self.0.execute(row).map(|_| ())
-    }
+/// Adds to the time line what does not stand in the row.
+fn log(
+    connection: &Connection,
+    tenant: &TenantId,
+    id: NotificationId,
+    stamp: i64,
+    node: &str,
+    at_ms: u64,
+) -> rusqlite::Result<()> {
+    let row = params![tenant.as_str(), id.as_bytes(), stamp, node, time(at_ms)];
+    connection.prepare_cached(LOG)?.execute(row).map(|_| ())
 }
 
 fn stamp(attempt: u8, status: Status) -> i64 {

@@ -3,6 +3,8 @@
 //! In: a connection inside a read transaction, a tenant and a question. Out: the answer.
 //! Always: every statement begins with the tenant, and none returns a row whose time is over.
 
+use std::collections::BTreeMap;
+
 use bytes::Bytes;
 use carillon_schemas::{
     NotificationId, Stream, TenantId,
@@ -21,11 +23,8 @@ use crate::{DeliveriesQuery, DeliveriesResult, Known, PageCursor, RecentRow};
 const SCAN_PER_ROW: usize = 20;
 
 const NOTIFICATION: &str = "
-    SELECT stamp, envelope FROM notifications
+    SELECT stamp, envelope, stored_stamp, stored_at, dispatched_at, node FROM notifications
     WHERE tenant = ?1 AND id = ?2 AND expires_at > ?3 AND envelope NOT NULL";
-
-const TIMELINE: &str = "
-    SELECT stamp, at, node FROM delivery_log WHERE tenant = ?1 AND id = ?2 ORDER BY stamp, at, node";
 
 pub(super) fn notification(
     connection: &Connection,
@@ -35,39 +34,81 @@ pub(super) fn notification(
 ) -> rusqlite::Result<Option<Known>> {
     let mut row = connection.prepare_cached(NOTIFICATION)?;
     let row = row.query_row(params![tenant.as_str(), id.as_bytes(), time(now)], |row| {
-        Ok((stamp(row, 0)?.status, Bytes::from(row.get::<_, Vec<u8>>(1)?)))
+        let bytes = Bytes::from(row.get::<_, Vec<u8>>(1)?);
+        Ok((stamp(row, 0)?.status, bytes, facts_in_row(row)?))
     });
-    let Some((status, bytes)) = row.optional()? else {
+    let Some((status, bytes, mut facts)) = row.optional()? else {
         return Ok(None);
     };
+    add_logged(connection, tenant, id, &mut facts)?;
     let envelope = envelope(&bytes, 1)?;
+    Ok(Some(Known {
+        timeline: timeline(envelope.accepted_at, facts)?,
+        bytes,
+        envelope,
+        status,
+    }))
+}
+
+/// What was told: by stamp and process, the earliest time.
+type Facts = BTreeMap<(i64, String), i64>;
+
+/// The facts that stand in the row itself, behind its first two columns.
+fn facts_in_row(row: &Row<'_>) -> rusqlite::Result<Facts> {
+    let mut facts = Facts::new();
+    if let (Some(stored), Some(node)) = (row.get::<_, Option<i64>>(2)?, row.get::<_, Option<String>>(5)?) {
+        let dispatched = stored - i64::from(Status::Stored.rank()) + i64::from(Status::Dispatched.rank());
+        let dispatched_at: i64 = row.get(4)?;
+        if dispatched_at >= 0 {
+            facts.insert((dispatched, node.clone()), dispatched_at);
+        }
+        facts.insert((stored, node), row.get(3)?);
+    }
+    Ok(facts)
+}
+
+fn add_logged(
+    connection: &Connection,
+    tenant: &TenantId,
+    id: NotificationId,
+    facts: &mut Facts,
+) -> rusqlite::Result<()> {
+    let mut log = connection
+        .prepare_cached("SELECT stamp, node, at FROM delivery_log WHERE tenant = ?1 AND id = ?2")?;
+    let mut rows = log.query(params![tenant.as_str(), id.as_bytes()])?;
+    while let Some(row) = rows.next()? {
+        let at: i64 = row.get(2)?;
+        let first = facts.entry((row.get(0)?, row.get(1)?)).or_insert(at);
+        *first = at.min(*first);
+    }
+    Ok(())
+}
+
+/// In the order of stamps; of equal ones, the earlier first.
+fn timeline(accepted_at: u64, facts: Facts) -> rusqlite::Result<Vec<TimelineEntry>> {
+    let mut told: Vec<_> = facts
+        .into_iter()
+        .map(|((stamp, node), at)| (stamp, at, node))
+        .collect();
+    told.sort();
     let mut timeline = vec![TimelineEntry {
         status: Status::Accepted,
-        at: envelope.accepted_at,
+        at: accepted_at,
         attempt: 1,
         redrive: 0,
         node: None,
     }];
-    let mut log = connection.prepare_cached(TIMELINE)?;
-    let facts = log.query_map(params![tenant.as_str(), id.as_bytes()], |row| {
-        let stamp = stamp(row, 0)?;
-        Ok(TimelineEntry {
+    for (packed, at, node) in told {
+        let stamp = Stamp::unpack(packed).ok_or(Error::IntegralValueOutOfRange(0, packed))?;
+        timeline.push(TimelineEntry {
             status: stamp.status,
-            at: milliseconds(row, 1)?,
+            at: u64::try_from(at).map_err(|_| Error::IntegralValueOutOfRange(2, at))?,
             attempt: stamp.attempt,
             redrive: stamp.redrive,
-            node: Some(row.get(2)?),
-        })
-    })?;
-    for fact in facts {
-        timeline.push(fact?);
+            node: Some(node),
+        });
     }
-    Ok(Some(Known {
-        bytes,
-        envelope,
-        status,
-        timeline,
-    }))
+    Ok(timeline)
 }
 
 pub(super) fn statuses(

@@ -28,7 +28,7 @@ fn house() -> House {
 
 fn good(n: u64) -> Work {
     let tenant: TenantId = "a".parse().unwrap();
-    Work::Persist(vec![Payload::from(&facts::new(&tenant, n, 1, EPOCH_MS, "r"))])
+    Work::persist(&[facts::new(&tenant, n, 1, EPOCH_MS, "r")])
 }
 
 /// Several writes that arrive while the file is locked, so that they share a group.
