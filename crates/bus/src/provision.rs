@@ -68,6 +68,15 @@ impl Admin {
         self.ask(|reply| Job::Ends(topic, reply)).await
     }
 
+    /// How many records of a topic a group has not committed yet.
+    ///
+    /// # Errors
+    /// When there is no such topic, or Kafka does not answer within its deadlines.
+    pub async fn lag(&self, group: &str, topic: &str) -> Result<i64, BusError> {
+        let (group, topic) = (group.to_owned(), topic.to_owned());
+        self.ask(|reply| Job::Lag(group, topic, reply)).await
+    }
+
     /// Whether a broker answers.
     pub async fn ping(&self) -> Result<(), BusError> {
         self.ask(Job::Ping).await

@@ -12,6 +12,7 @@ use std::{
     time::Duration,
 };
 
+pub use axum::Router as Routes;
 use axum::{Router, body::Body};
 use hyper::{body::Incoming, server::conn::http1, service::service_fn};
 use hyper_util::rt::TokioIo;

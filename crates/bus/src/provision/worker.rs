@@ -37,6 +37,7 @@ pub(crate) enum Job {
     Plan(Vec<TopicSpec>, Reply<Vec<Change>>),
     Apply(Vec<TopicSpec>, Reply<Vec<Change>>),
     Ends(String, Reply<Vec<(i32, i64, i64)>>),
+    Lag(String, String, Reply<i64>),
     Ping(Reply<()>),
 }
 
@@ -79,6 +80,7 @@ impl Worker {
             Job::Plan(specs, reply) => drop(reply.send(topics::plan(self, &specs))),
             Job::Apply(specs, reply) => drop(reply.send(topics::apply(self, &specs))),
             Job::Ends(topic, reply) => drop(reply.send(self.ends(&topic))),
+            Job::Lag(group, topic, reply) => drop(reply.send(self.lag(&group, &topic))),
             Job::Ping(reply) => drop(reply.send(self.ping())),
         }
     }
@@ -140,5 +142,29 @@ impl Worker {
             }
         }
         Ok(offsets)
+    }
+
+    /// What the group has not committed yet, over all partitions. Where it never committed anything, all of it.
+    fn lag(&self, group: &str, topic: &str) -> Result<i64, BusError> {
+        let ends = self.ends(topic)?;
+        let sort = |e: KafkaError| BusError::sort(&e);
+        let mut settings = settings(&self.config);
+        settings.set("group.id", group);
+        // Never subscribed, so the group does not notice it.
+        let member: BaseConsumer<Plain> =
+            BaseConsumer::from_config_and_context(&settings, Plain(Arc::clone(&self.watch))).map_err(sort)?;
+        let mut list = TopicPartitionList::with_capacity(ends.len());
+        for (partition, ..) in &ends {
+            list.add_partition(topic, *partition);
+        }
+        let committed = member.committed_offsets(list, self.config.request_deadline).map_err(sort)?;
+        let behind = ends.iter().map(|(partition, low, high)| {
+            let at = committed.find_partition(topic, *partition).map(|element| element.offset());
+            match at {
+                Some(Offset::Offset(offset)) => (high - offset).max(0),
+                _ => high - low,
+            }
+        });
+        Ok(behind.sum())
     }
 }
