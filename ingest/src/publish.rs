@@ -4,10 +4,14 @@
 //! Always: a permit is held for as long as its record is in the producer, even when the caller has gone; a
 //! record whose fate is unknown is never reported as not sent.
 
-use std::sync::Arc;
+use std::{
+    sync::atomic::{AtomicBool, Ordering},
+    time::Duration,
+};
 
 use carillon_bus::{Ack, Delivery, Outgoing, Producer, SendError};
 use carillon_chassis::{metrics::Counter, tasks::Tasks};
+use parking_lot::Mutex;
 use tokio::{sync::mpsc, time::Instant};
 
 use crate::{
@@ -16,10 +20,18 @@ use crate::{
     refusal::{Busy, Dependency, Refusal},
 };
 
+/// How long no broker may be reachable before records are refused unsent. Until then they wait in the producer,
+/// as at the start and when a broker restarts.
+const A_MOMENT: Duration = Duration::from_secs(1);
+const AWAY: &str = "no broker can be reached";
+
 /// Sends records and knows how that fares.
 pub(crate) struct Publisher {
     producer: Producer,
-    health: Arc<Health>,
+    health: Health,
+    /// Whether no broker can be reached for longer than a moment.
+    away: AtomicBool,
+    away_since: Mutex<Option<Instant>>,
     /// Holds at most as many as there are permits, so that it is never full.
     left_over: mpsc::Sender<Waiting>,
     left_over_total: Counter,
@@ -40,7 +52,9 @@ impl Publisher {
         let (left_over, receiver) = mpsc::channel(permits);
         let publisher = Self {
             producer,
-            health: Arc::default(),
+            health: Health::default(),
+            away: AtomicBool::new(false),
+            away_since: Mutex::default(),
             left_over,
             left_over_total,
         };
@@ -57,6 +71,10 @@ impl Publisher {
         permit: Permit,
         until: Instant,
     ) -> Result<Ack, Refusal> {
+        if self.away.load(Ordering::Relaxed) {
+            // Nothing is sent into the void: the caller hears so now and not when the record's time is over.
+            return Err(Refusal::Unavailable(Dependency::Kafka, AWAY.to_owned()));
+        }
         let delivery = self.producer.send(record).map_err(|e| self.failed(e))?;
         let mut pending = Pending {
             publisher: self,
@@ -77,12 +95,20 @@ impl Publisher {
         }
     }
 
-    /// Whether Kafka does its part now; otherwise what is wrong.
+    /// Whether Kafka does its part now; otherwise what is wrong. Asked again and again by one task.
+    ///
+    /// # Errors
+    /// What is wrong.
     pub(crate) fn probe(&self) -> Result<(), String> {
-        if !self.producer.connected() {
-            return Err("no broker can be reached".to_owned());
+        let mut since = self.away_since.lock();
+        if self.producer.connected() {
+            *since = None;
+            self.away.store(false, Ordering::Relaxed);
+            return self.health.trouble().map_or(Ok(()), Err);
         }
-        self.health.trouble().map_or(Ok(()), Err)
+        let away = since.get_or_insert_with(Instant::now).elapsed();
+        self.away.store(away >= A_MOMENT, Ordering::Relaxed);
+        Err(AWAY.to_owned())
     }
 
     fn failed(&self, error: SendError) -> Refusal {

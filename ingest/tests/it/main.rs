@@ -1,0 +1,17 @@
+//! Ingest's routes, driven from outside against a real store and a Kafka that can be made to fail.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test fails by panicking, its helpers too"
+)]
+
+mod access;
+mod bad_input;
+mod cors;
+mod documents;
+mod faults;
+mod idempotency;
+mod reads;
+mod submit;
+mod support;
