@@ -125,7 +125,10 @@ impl Deliveries {
                 biased;
                 () = shutdown.cancelled() => return,
                 batch = records.recv() => match batch {
-                    Some(batch) => batch.iter().for_each(|r| self.hand_over(hub, r, &mut wakers)),
+                    Some(batch) => {
+                        batch.iter().for_each(|record| self.hand_over(hub, record, &mut wakers));
+                        self.figures.records.inc_by(batch.len() as u64);
+                    }
                     None => return self.trouble("the tail ended"),
                 },
             }
@@ -138,7 +141,6 @@ impl Deliveries {
         let Ok(shard) = u16::try_from(record.partition) else {
             return;
         };
-        self.figures.records.inc();
         let tenant = match tenant_of(record) {
             Ok(tenant) if hub.listens(shard, &tenant) => tenant,
             Ok(_) => return hub.pass(shard, record.offset),

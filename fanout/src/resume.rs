@@ -230,7 +230,8 @@ impl CatchUp<'_> {
         let mut backoff = Backoff::new(FIRST_RETRY, self.node.config.retry_cap);
         loop {
             match self.node.history.page(shard, from, to).await {
-                Ok(page) => return Ok(page),
+                Ok(page) if page.get().is_some_and(|page| page.next > from) => return Ok(page),
+                Ok(_) => warn!(shard, from, "history ends early, retrying"),
                 Err(error) => warn!(shard, %error, "history cannot be read, retrying"),
             }
             tokio::time::sleep(backoff.next()).await;

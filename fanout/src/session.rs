@@ -104,6 +104,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
     fn poll(&mut self, cx: &mut Context<'_>) -> Poll<Step> {
         if self.queue.attend(cx) && self.close_by.is_none() {
             self.close_by = Some(Instant::now() + self.node.limits.close_timeout);
+            // A flood must not keep the session from its end.
+            self.socket.stop_reading();
         }
         let figures = &self.node.figures;
         let clock = &self.node.clock;

@@ -137,10 +137,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             return Poll::Ready(Event::Ended);
         }
         match self.phase {
-            Phase::Open | Phase::PeerClosed if self.readable => self.read(cx),
-            Phase::Open | Phase::PeerClosed | Phase::Closing => Poll::Pending,
+            Phase::Open if self.readable => self.read(cx),
+            // Reading on is how the library answers the peer's close frame.
+            Phase::PeerClosed => self.read(cx),
+            Phase::Open | Phase::Closing => Poll::Pending,
             Phase::Leaving { .. } => self.leave(cx),
         }
+    }
+
+    /// Hears nothing more of the peer.
+    pub(crate) fn stop_reading(&mut self) {
+        self.readable = false;
     }
 
     /// Asks the peer for a pong, unless one is due already.

@@ -1,0 +1,13 @@
+//! A fanout node as its clients and Kafka see it.
+//!
+//! In: real sockets, a real broker, a real store. Out: what every rule of the protocol promises.
+//! Always: a test waits for a condition with a deadline and ends by closing the node, with no task left.
+
+mod abuse;
+mod connect;
+mod deliver;
+mod drain;
+mod frames;
+mod open;
+mod resume;
+mod support;
