@@ -5,6 +5,11 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, missing_docs)]
 
+mod bad_bytes;
 mod client;
+mod damage;
+mod durability;
+mod groups;
 mod produce_fetch;
 mod stage;
+mod topics;

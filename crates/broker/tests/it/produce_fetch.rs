@@ -2,7 +2,10 @@
 
 use std::sync::atomic::Ordering;
 
-use kafka_protocol::{ResponseError, records::Compression};
+use kafka_protocol::{
+    ResponseError,
+    records::{Compression, RecordBatchDecoder},
+};
 
 use crate::{
     client::{NOBODY, batch, correlation_id, records},
@@ -223,10 +226,15 @@ async fn a_topic_may_carry_the_brokers_time() {
         .produce("stamped", 0, batch(NOBODY, 5, Compression::Zstd, &["a", "b"]))
         .await;
     assert_eq!(told.log_append_time_ms, 777_000);
-    let got = records(&client.fetch("stamped", 0, 0).await);
+    // The records keep their own times; the batch says that its greatest one counts for all (KIP-32).
+    let batch = client.fetch("stamped", 0, 0).await.records.unwrap();
     assert_eq!(
-        got.iter().map(|(_, time, _)| *time).collect::<Vec<_>>(),
-        [777_000, 777_000]
+        (batch[22] & 8, &batch[35..43]),
+        (8, &777_000_i64.to_be_bytes()[..])
+    );
+    assert!(
+        RecordBatchDecoder::decode(&mut batch.clone()).is_ok(),
+        "the checksum was renewed"
     );
     assert_eq!(client.offset("stamped", 0, 776_999).await, (0, 777_000));
     assert_eq!(client.offset("stamped", 0, 777_001).await, (-1, -1));
