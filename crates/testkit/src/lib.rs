@@ -8,3 +8,4 @@ pub mod eventually;
 pub mod installation;
 pub mod journal;
 pub mod load;
+pub mod stack;
