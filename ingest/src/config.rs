@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use carillon_schemas::limits;
 
-use crate::IngestError;
+use crate::{IngestError, policy::Load};
 
 /// How an ingest process behaves.
 #[derive(Debug, Clone)]
@@ -27,7 +27,10 @@ pub struct IngestConfig {
     /// Most submits at work at once, which is also the most records that this process may have
     /// unacknowledged; one more is answered with 503.
     pub in_flight: usize,
-    /// How many per cent of `in_flight` one tenant may hold; more is answered with 503.
+    /// Most bytes of bodies of such submits; more is answered with 503. Below what the bus's producer holds
+    /// (`producer_kib`), so that its own bound, which knows no tenants, is not met.
+    pub in_flight_bytes: usize,
+    /// How many per cent of both one tenant may hold; more is answered with 503.
     pub tenant_percent: u32,
     /// How many notifications with an idempotency key are remembered as published, so that a repeat of one
     /// is answered without publishing it again.
@@ -45,6 +48,7 @@ impl Default for IngestConfig {
             request_deadline: Duration::from_secs(20),
             store_deadline: Duration::from_secs(5),
             in_flight: 16_384,
+            in_flight_bytes: 48 * 1024 * 1024,
             tenant_percent: 25,
             remembered: 65_536,
             probe_every: Duration::from_secs(1),
@@ -62,6 +66,7 @@ impl IngestConfig {
         for (name, value) in [
             ("body_bytes", self.body_bytes),
             ("in_flight", self.in_flight),
+            ("in_flight_bytes", self.in_flight_bytes),
             ("remembered", self.remembered),
         ] {
             if value == 0 {
@@ -89,10 +94,21 @@ impl IngestConfig {
         }
     }
 
-    /// Most submits of one tenant at work at once.
-    pub(crate) fn tenant_in_flight(&self) -> usize {
-        let share = self.in_flight.saturating_mul(self.tenant_percent as usize) / 100;
-        share.max(1)
+    /// What may be at work at once, in all.
+    pub(crate) fn load(&self) -> Load {
+        Load {
+            submits: self.in_flight,
+            bytes: self.in_flight_bytes,
+        }
+    }
+
+    /// What of it one tenant may hold.
+    pub(crate) fn tenant_load(&self) -> Load {
+        let share = |all: usize| all.saturating_mul(self.tenant_percent as usize) / 100;
+        Load {
+            submits: share(self.in_flight).max(1),
+            bytes: share(self.in_flight_bytes),
+        }
     }
 }
 
@@ -143,7 +159,8 @@ mod tests {
             tenant_percent: 1,
             ..IngestConfig::default()
         };
-        assert_eq!(config.tenant_in_flight(), 1);
-        assert_eq!(IngestConfig::default().tenant_in_flight(), 4_096);
+        assert_eq!(config.tenant_load().submits, 1);
+        let share = IngestConfig::default().tenant_load();
+        assert_eq!((share.submits, share.bytes), (4_096, 12 * 1024 * 1024));
     }
 }

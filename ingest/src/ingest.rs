@@ -70,11 +70,7 @@ impl Ingest {
         config.check()?;
         let meters = Meters::new(&deps.metrics);
         let store = Store::new(deps.store, config.store_deadline);
-        let limits = Limits::new(
-            config.in_flight,
-            config.tenant_in_flight(),
-            meters.in_flight.clone(),
-        );
+        let limits = Limits::new(config.load(), config.tenant_load(), meters.in_flight.clone());
         let keys = Keys::new(store.clone(), config.remembered);
         let (publisher, left_over) =
             Publisher::new(deps.producer, config.in_flight, meters.left_over.clone());

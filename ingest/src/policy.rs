@@ -16,7 +16,7 @@ use tokio::time::Instant;
 
 pub(crate) use self::{
     idempotency::{Keyed, Keys},
-    limits::{Limits, Permit},
+    limits::{Limits, Load, Permit},
 };
 use crate::{meters::Meters, refusal::Refusal};
 
@@ -38,6 +38,8 @@ pub(crate) struct Asked<'a> {
     pub(crate) principal: &'a Principal,
     /// What.
     pub(crate) submission: Submission,
+    /// Size of the body in bytes.
+    pub(crate) bytes: usize,
     /// The idempotency key, and the hash of the body that came with it.
     pub(crate) key: Option<(IdempotencyKey, [u8; 32])>,
     /// When the request ends.
@@ -97,6 +99,7 @@ impl Policy {
         let Asked {
             principal,
             mut submission,
+            bytes,
             key,
             until,
         } = asked;
@@ -111,7 +114,7 @@ impl Policy {
         }
         // 2. The tenant's rate and quota will be asked here.
         // 3. Is there room, in this process and in the tenant's share of it?
-        let permit = self.limits.take(tenant).map_err(Refusal::Overloaded)?;
+        let permit = self.limits.take(tenant, bytes).map_err(Refusal::Overloaded)?;
         // 4. Whose is the key? This is the only check that waits, and the only one that writes.
         let now = self.clock.unix_ms();
         let mut admission = Admission {

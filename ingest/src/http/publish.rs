@@ -41,6 +41,7 @@ pub(super) async fn submit(
     let asked = Asked {
         principal: &principal,
         submission,
+        bytes: bytes.len(),
         key: key.map(|key| (key, Sha256::digest(&bytes).into())),
         until: call.until,
     };

@@ -8,6 +8,7 @@
 
 mod access;
 mod bad_input;
+mod connection;
 mod cors;
 mod documents;
 mod faults;

@@ -28,7 +28,7 @@ pub(crate) struct Stage {
     pub(crate) clock: Clock,
     pub(crate) metrics: Metrics,
     pub(crate) readiness: Readiness,
-    tasks: Tasks,
+    pub(crate) tasks: Tasks,
     key: SigningKey,
     _dir: TempDir,
 }
