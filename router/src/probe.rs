@@ -10,6 +10,9 @@ use tokio::time::{MissedTickBehavior, interval};
 
 use crate::hold::{Dependency, Holds, Site};
 
+/// How often the first connection is looked for.
+const FIRST_LOOK: Duration = Duration::from_millis(5);
+
 /// The room.
 pub(crate) struct Probe {
     pub(crate) store: Arc<dyn NotificationStore>,
@@ -21,12 +24,23 @@ pub(crate) struct Probe {
 impl Probe {
     /// Asks for ever; it is dropped with the router.
     pub(crate) async fn run(&self) {
+        // A client needs a moment for its first connection: that is no outage, and nobody should wait for
+        // the next tick to hear that it is there.
+        tokio::time::timeout(self.every, self.first_connection())
+            .await
+            .unwrap_or_default();
         let mut ticks = interval(self.every);
         ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             ticks.tick().await;
             self.ask_kafka();
             self.ask_store().await;
+        }
+    }
+
+    async fn first_connection(&self) {
+        while !self.producer.connected() {
+            tokio::time::sleep(FIRST_LOOK).await;
         }
     }
 

@@ -5,6 +5,7 @@
 
 use std::fmt;
 
+use carillon_schemas::TenantId;
 use reqwest::Url;
 
 use crate::ClientError;
@@ -14,6 +15,7 @@ use crate::ClientError;
 pub struct Connection {
     base: Url,
     token: Option<String>,
+    tenant: Option<TenantId>,
 }
 
 impl Connection {
@@ -49,13 +51,24 @@ impl Connection {
         }
         base.set_query(None);
         base.set_fragment(None);
-        Ok(Self { base, token: None })
+        Ok(Self {
+            base,
+            token: None,
+            tenant: None,
+        })
     }
 
     /// The same server, with this bearer token.
     #[must_use]
     pub fn with_token(mut self, token: impl Into<String>) -> Self {
         self.token = Some(token.into());
+        self
+    }
+
+    /// The same server, with this tenant in every address: for servers that ask for no token.
+    #[must_use]
+    pub fn with_tenant(mut self, tenant: TenantId) -> Self {
+        self.tenant = Some(tenant);
         self
     }
 
@@ -73,6 +86,9 @@ impl Connection {
         let mut url = self.base.clone();
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);
+        }
+        if let Some(tenant) = &self.tenant {
+            url.query_pairs_mut().append_pair("tenant_id", tenant.as_str());
         }
         url
     }

@@ -1,0 +1,69 @@
+//! `carillon ingest`: the ingest role of a cluster.
+//!
+//! In: settings. Out: HTTP served until a signal. Always: requests under way are answered before the end.
+
+use anyhow::Result;
+
+use super::role::{Role, SCOPES};
+use crate::{
+    settings::{AuthFlags, ConfigFlags, KafkaFlags, Pairs, StoreFlags},
+    stack::{access, bind, page_key, require_loopback, resolve, serve, start_ingest},
+};
+
+/// Where ingest listens without being told.
+const LISTEN: &str = "127.0.0.1:8080";
+
+/// Arguments of `carillon ingest`.
+#[derive(Debug, clap::Args)]
+#[command(after_help = "Example:
+  carillon ingest --kafka kafka-1:9092,kafka-2:9092 --store sqlite:/var/lib/carillon/carillon.db --auth-key-file issuer.pem")]
+pub(crate) struct Args {
+    /// Where HTTP is served [default: 127.0.0.1:8080].
+    #[arg(long, value_name = "HOST:PORT")]
+    listen: Option<String>,
+    #[command(flatten)]
+    kafka: KafkaFlags,
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    auth: AuthFlags,
+    #[command(flatten)]
+    config: ConfigFlags,
+}
+
+impl Args {
+    pub(crate) async fn run(self) -> Result<()> {
+        let mut pairs = Pairs::default();
+        pairs.text("listen", self.listen.as_ref());
+        self.kafka.push(&mut pairs);
+        self.store.push(&mut pairs);
+        self.auth.push(&mut pairs);
+        let role = Role::prepare("ingest", &self.config, pairs).await?;
+        let listen = role.settings.listen.as_deref().unwrap_or(LISTEN);
+        let (listener, address) = bind("--listen", resolve("--listen", listen)?).await?;
+        require_loopback(&role.settings, address)?;
+        let access = access(&role.settings, None, SCOPES, &role.process.clock)?;
+        let page_key = page_key(&role.settings, random_secret)?;
+        let part = start_ingest(
+            &role.settings,
+            &role.process,
+            &role.bus,
+            &role.store,
+            &access,
+            page_key,
+        )?;
+        let http = serve(listener, part.ingest.routes());
+        tracing::info!(%address, "ingest serves");
+        role.process.stopping().await;
+        http.close(role.patience() / 3).await;
+        let outcome = part.stop(role.patience() / 3).await;
+        role.end(outcome).await
+    }
+}
+
+/// Without a configured secret, page cursors hold for this process alone.
+fn random_secret() -> Result<Vec<u8>> {
+    tracing::warn!("no page_secret configured: page cursors end with this process and hold for no other");
+    let key = carillon_auth::mint::SigningKey::generate_ed25519()?;
+    Ok(key.to_pem().unwrap_or_default().as_bytes().to_vec())
+}
