@@ -175,6 +175,10 @@ fn begin(node: &Arc<Node>, upgrade: OnUpgrade, admitted: Admitted) -> Result<(),
         }
         queue.close(code);
     }
+    if node.is_draining() {
+        // The drain may have said goodbye to everybody a moment before this one took its seat.
+        queue.close(CloseCode::Draining);
+    }
     let shared = Arc::clone(node);
     node.tasks.spawn("session", async move {
         let upgraded = tokio::time::timeout(shared.config.handshake_timeout, upgrade).await;

@@ -35,8 +35,6 @@ pub(crate) struct Entry {
     pub(crate) stream: Stream,
     /// Its bytes.
     pub(crate) delivery: Bytes,
-    /// When its record was written, Unix milliseconds; 0 when unknown.
-    pub(crate) written_ms: i64,
 }
 
 /// What a read found, of every tenant of the shard.
@@ -50,6 +48,9 @@ pub(crate) struct Page {
     pub(crate) earliest: i64,
 }
 
+/// Where a page begins: shard and offset.
+type At = (u16, i64);
+
 /// A page, shared while somebody holds it.
 pub(crate) type SharedPage = Arc<OnceCell<Page>>;
 
@@ -60,7 +61,7 @@ pub(crate) struct History {
     page_bytes: usize,
     deadline: Duration,
     turns: Semaphore,
-    pages: Mutex<HashMap<(u16, i64), Weak<OnceCell<Page>>>>,
+    pages: Mutex<HashMap<At, Weak<OnceCell<Page>>>>,
 }
 
 impl History {
@@ -91,7 +92,7 @@ impl History {
         Ok(cell)
     }
 
-    fn cell(&self, key: (u16, i64)) -> SharedPage {
+    fn cell(&self, key: At) -> SharedPage {
         let mut pages = self.pages.lock();
         if let Some(cell) = pages.get(&key).and_then(Weak::upgrade) {
             return cell;
@@ -122,7 +123,6 @@ fn decode(page: RangePage) -> Page {
             tenant,
             stream,
             delivery: record.value.clone()?,
-            written_ms: record.timestamp_ms.unwrap_or(0),
         })
     });
     Page {

@@ -19,11 +19,13 @@ use crate::{
     history::{Page, SharedPage},
     hub::{Hub, Join, Of, Place, skip},
     node::Node,
-    session::{Item, SendQueue},
+    session::{Item, SendQueue, Waiting},
 };
 
 const LOOK_AGAIN: Duration = Duration::from_millis(10);
 const FIRST_RETRY: Duration = Duration::from_millis(100);
+/// History does not count into the latency of deliveries.
+const NOT_LIVE: i64 = 0;
 
 /// What a subscription asked for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,12 +51,16 @@ pub(crate) struct Request {
 struct Gone;
 
 /// Catches up one subscription after the other.
-pub(crate) async fn catch_up(node: Arc<Node>, queue: Arc<SendQueue>, requests: Vec<Request>) {
+pub(crate) async fn catch_up(
+    node: Arc<Node>,
+    queue: Arc<SendQueue>,
+    waiting: Waiting,
+    requests: Vec<Request>,
+) {
     let Some(hub) = node.hub() else {
         return;
     };
-    // Of one session one catch-up holds frames at a time.
-    let Ok(_turn) = queue.turn().acquire().await else {
+    let Some(_turn) = waiting.turn().await else {
         return;
     };
     for request in requests {
@@ -67,10 +73,7 @@ pub(crate) async fn catch_up(node: Arc<Node>, queue: Arc<SendQueue>, requests: V
             opening: None,
             recovered: true,
         };
-        let outcome = match catch_up.run().await {
-            Ok(outcome) => outcome,
-            Err(Gone) => "gone",
-        };
+        let outcome = catch_up.run().await.unwrap_or("gone");
         debug!(tenant = %request.tenant, stream = %request.stream, outcome, "catch-up ended");
         node.figures.catch_ups.with_label_values(&[outcome]).inc();
     }
@@ -213,7 +216,7 @@ impl CatchUp<'_> {
                 self.progress = before;
                 continue;
             };
-            one.push_back(Item::notification(text, entry.written_ms));
+            one.push_back(Item::notification(text, NOT_LIVE));
             if !self.queue.push_all(&mut one) {
                 self.progress = before;
                 self.progress.read_up_to(entry.offset);

@@ -25,7 +25,7 @@ use tokio::{
 
 pub(crate) use self::{
     conversation::{Conversation, Identity},
-    send_queue::{Item, Offered, SendQueue},
+    send_queue::{Item, Offered, SendQueue, Waiting},
 };
 use self::{
     pace::Pace,

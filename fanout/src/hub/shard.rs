@@ -183,6 +183,7 @@ impl Shard {
                     wakers.extend(waker);
                 }
                 Offered::Dropped => outcome.dropped += 1,
+                Offered::Ending => {}
             }
         }
         outcome

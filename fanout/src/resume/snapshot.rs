@@ -13,15 +13,15 @@ use carillon_schemas::{
 };
 use tracing::warn;
 
-use super::{CatchUp, Gone, Progress};
+use super::{CatchUp, Gone, NOT_LIVE, Progress};
 use crate::{frame, session::Item};
 
 /// The store may have written its rows in another order than the topic's: so far behind the newest row the
 /// topic is looked at again.
 const DISORDER: i64 = 64;
 
-/// By offset: the delivery, and when its record was written.
-type Found = BTreeMap<i64, (Bytes, i64)>;
+/// Deliveries by offset.
+type Found = BTreeMap<i64, Bytes>;
 
 impl CatchUp<'_> {
     /// Sends the last `n` frames; what comes after them is left to the join.
@@ -36,13 +36,13 @@ impl CatchUp<'_> {
             .map_or(self.request.place.head, |first| first - 1);
         self.progress = Progress::new(base, self.request.place.until);
         self.tell_subscribed(base, false);
-        for (offset, (delivery, written_ms)) in found {
+        for (offset, delivery) in found {
             let Some(prev) = self.progress.record(offset) else {
                 continue;
             };
             let (cursor, prev) = (self.cursor(offset), self.cursor(prev));
             if let Some(text) = frame::notification(&self.request.stream, cursor, prev, &delivery) {
-                self.push(Item::notification(text, written_ms)).await?;
+                self.push(Item::notification(text, NOT_LIVE)).await?;
             }
         }
         self.progress.handed_out(self.request.place.until);
@@ -68,7 +68,7 @@ impl CatchUp<'_> {
                 });
                 let sealed = here.filter_map(|row| {
                     let sealed = delivery::seal(row.delivery, &row.bytes).ok()?;
-                    Some((row.cursor.offset, (sealed, 0)))
+                    Some((row.cursor.offset, sealed))
                 });
                 return Ok(sealed.collect());
             }
@@ -103,7 +103,7 @@ impl CatchUp<'_> {
                         && entry.stream == self.request.stream
                         && entry.offset < place.until
                 });
-                found.extend(ours.map(|e| (e.offset, (e.delivery.clone(), e.written_ms))));
+                found.extend(ours.map(|e| (e.offset, e.delivery.clone())));
                 self.trim(found, n);
                 from = page.next;
             }
@@ -113,9 +113,9 @@ impl CatchUp<'_> {
     }
 
     fn trim(&self, found: &mut Found, n: u32) {
-        let mut bytes: usize = found.values().map(|(delivery, _)| delivery.len()).sum();
+        let mut bytes: usize = found.values().map(Bytes::len).sum();
         while found.len() > n as usize || (bytes > self.node.limits.queue_bytes && found.len() > 1) {
-            let Some((_, (delivery, _))) = found.pop_first() else {
+            let Some((_, delivery)) = found.pop_first() else {
                 return;
             };
             bytes -= delivery.len();

@@ -30,6 +30,11 @@ const NEVER: u64 = 253_402_300_799;
 /// The subject of a session without authentication that names no user.
 const ANONYMOUS: &str = "anonymous";
 
+/// Longest detail of an error: a parser's message may repeat what it was given.
+const DETAIL_CHARS: usize = 256;
+/// Longest `id` of a frame in bytes: it comes back in every answer.
+const ID_BYTES: usize = 128;
+
 /// Who is on the other side.
 pub(crate) enum Identity {
     /// A principal, and whether its subject is a user with a stream of its own.
@@ -99,6 +104,11 @@ impl Conversation {
     /// One text message.
     pub(crate) fn hear(&mut self, text: &str) {
         match ClientFrame::parse(text) {
+            Ok(frame) if id_of(&frame).is_some_and(|id| id.len() > ID_BYTES) => {
+                self.misheard(&FrameError::Malformed(format!(
+                    "id must be at most {ID_BYTES} bytes long"
+                )));
+            }
             Ok(ClientFrame::Subscribe(subscribe)) => self.subscribe(&subscribe),
             Ok(ClientFrame::Unsubscribe {
                 channel,
@@ -226,9 +236,17 @@ impl Conversation {
     fn refuse(&self, code: ErrorCode, detail: &str, id: Option<&str>) {
         self.say(&ServerFrame::Error {
             code,
-            detail: detail.to_owned(),
+            detail: detail.chars().take(DETAIL_CHARS).collect(),
             id: id.map(str::to_owned),
         });
+    }
+}
+
+fn id_of(frame: &ClientFrame) -> Option<&str> {
+    match frame {
+        ClientFrame::Subscribe(subscribe) => subscribe.id.as_deref(),
+        ClientFrame::Unsubscribe { id, .. } | ClientFrame::Ping { id } => id.as_deref(),
+        ClientFrame::Auth { .. } | ClientFrame::Ack { .. } | ClientFrame::Seen { .. } => None,
     }
 }
 

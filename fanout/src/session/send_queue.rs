@@ -7,13 +7,16 @@ mod core;
 
 use std::{
     collections::VecDeque,
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicUsize, Ordering},
+    },
     task::{Context, Waker},
 };
 
 use carillon_schemas::{Stream, close::CloseCode, cursor::Cursor};
 use parking_lot::Mutex;
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 
 use self::core::{AnswersFull, Core};
 pub(crate) use self::core::{Item, Kind};
@@ -38,6 +41,8 @@ pub(crate) enum Offered {
     Queued(Option<Waker>),
     /// Dropped, and marked as lagged.
     Dropped,
+    /// Not taken: the session ends.
+    Ending,
 }
 
 /// The queue.
@@ -48,7 +53,12 @@ pub(crate) struct SendQueue {
     room: Notify,
     /// One catch-up of a session holds frames at a time.
     turn: Semaphore,
+    /// Catch-ups that wait for it or have it.
+    waiting: AtomicUsize,
 }
+
+/// Most catch-ups of one session that wait; one more is refused.
+const CATCH_UPS_WAITING: usize = 16;
 
 #[derive(Default)]
 struct State {
@@ -68,16 +78,17 @@ impl SendQueue {
             state: Mutex::default(),
             room: Notify::new(),
             turn: Semaphore::new(1),
+            waiting: AtomicUsize::new(0),
         }
     }
 
     /// A live notification of a stream; `prev` is the cursor before it.
     pub(crate) fn offer(&self, stream: &Stream, frame: &LiveFrame, prev: Cursor) -> Offered {
         let mut state = self.state.lock();
-        if state.core.offer(&self.limits, stream, frame, prev) {
-            Offered::Queued(state.writer.take())
-        } else {
-            Offered::Dropped
+        match state.core.offer(&self.limits, stream, frame, prev) {
+            Some(true) => Offered::Queued(state.writer.take()),
+            Some(false) => Offered::Dropped,
+            None => Offered::Ending,
         }
     }
 
@@ -179,9 +190,28 @@ impl SendQueue {
         }
     }
 
-    /// The turn of one catch-up of this session.
-    pub(crate) fn turn(&self) -> &Semaphore {
-        &self.turn
+    /// A place among the catch-ups of this session; none when too many wait already.
+    pub(crate) fn waiting(self: &Arc<Self>) -> Option<Waiting> {
+        let one_more = |waiting| (waiting < CATCH_UPS_WAITING).then_some(waiting + 1);
+        let ordering = Ordering::Relaxed;
+        self.waiting.fetch_update(ordering, ordering, one_more).ok()?;
+        Some(Waiting(Arc::clone(self)))
+    }
+}
+
+/// A place among the catch-ups of one session.
+pub(crate) struct Waiting(Arc<SendQueue>);
+
+impl Waiting {
+    /// Waits for the turn: of one session, one catch-up holds frames at a time.
+    pub(crate) async fn turn(&self) -> Option<SemaphorePermit<'_>> {
+        self.0.turn.acquire().await.ok()
+    }
+}
+
+impl Drop for Waiting {
+    fn drop(&mut self) {
+        self.0.waiting.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

@@ -186,16 +186,18 @@ async fn a_peer_that_does_not_answer_pings_is_closed_with_4004() {
 #[tokio::test]
 async fn a_peer_that_asks_and_never_reads_the_answers_is_closed() {
     let stand = Stand::configured(|config| {
-        config.session.queue_answers = 4;
+        config.session.queue_answers = 150;
         config.session.inbound_per_second = 1_000_000;
         config.session.inbound_burst = 1_000_000;
         config.session.close_timeout = Duration::from_millis(300);
     })
     .await;
-    let id = "x".repeat(60_000);
-    let ping = Raw::frame(0x81, format!(r#"{{"type":"ping","id":"{id}"}}"#).as_bytes());
+    // A hundred answers to each frame.
+    let names: Vec<String> = (0..100).map(|n| format!("\"{}{n}\"", "x".repeat(100))).collect();
+    let subscribe = format!(r#"{{"type":"subscribe","channels":[{}]}}"#, names.join(","));
+    let subscribe = Raw::frame(0x81, subscribe.as_bytes());
     let mut raw = Raw::connect(&stand).await;
-    let flood = async { while raw.0.write_all(&ping).await.is_ok() {} };
+    let flood = async { while raw.0.write_all(&subscribe).await.is_ok() {} };
     tokio::time::timeout(PATIENCE, flood)
         .await
         .expect("the connection to end");

@@ -89,6 +89,8 @@ async fn a_socket_holds_a_hundred_subscriptions_and_no_more() {
 #[tokio::test]
 async fn a_frame_without_a_channel_or_with_a_foreign_cursor_is_refused() {
     let stand = Stand::start().await;
+    let long_id = format!(r#"{{"type":"ping","id":"{}"}}"#, "x".repeat(129));
+    let long_value = format!(r#"{{"type":"subscribe","last":"{}"}}"#, "x".repeat(9_000));
     let mut client = stand.client("acme", "ann").await;
     for (frame, code) in [
         (r#"{"type":"subscribe"}"#, ErrorCode::NoChannel),
@@ -109,6 +111,8 @@ async fn a_frame_without_a_channel_or_with_a_foreign_cursor_is_refused() {
             r#"{"type":"subscribe","channel":"a","since":{"user:bob":"AQAB"}}"#,
             ErrorCode::InvalidCursor,
         ),
+        (long_id.as_str(), ErrorCode::Malformed),
+        (long_value.as_str(), ErrorCode::Malformed),
     ] {
         client.say(frame).await;
         assert_eq!(client.error().await.0, code, "{frame}");

@@ -314,3 +314,30 @@ async fn a_slow_client_catches_up_at_its_own_pace() {
     assert_eq!(stand.metric("carillon_fanout_notifications_dropped_total"), 0.0);
     stand.end().await;
 }
+
+#[tokio::test]
+async fn a_session_that_asks_for_the_past_again_and_again_is_refused_and_served() {
+    let stand = Stand::configured(|config| config.session.inbound_burst = 100).await;
+    let ack = stand.publish("acme", "alerts", "0").await;
+    let ahead = Cursor {
+        offset: ack.offset + 1_000,
+        ..cursor(ack)
+    };
+    let mut client = stand.client("acme", "ann").await;
+    for _ in 0..17 {
+        client
+            .say(&format!(
+                r#"{{"type":"subscribe","channel":"alerts","since":"{ahead}"}}"#
+            ))
+            .await;
+    }
+    assert_eq!(
+        client.error().await.0,
+        carillon_schemas::frame::ErrorCode::Unavailable
+    );
+    client.say(r#"{"type":"subscribe","channel":"alerts"}"#).await;
+    client.subscribed().await;
+    stand.publish("acme", "alerts", "live").await;
+    while client.content().await != "live" {}
+    stand.end().await;
+}

@@ -38,12 +38,18 @@ impl Conversation {
             Ok(wishes) => wishes,
             Err((code, detail)) => return self.refuse(code, detail, id),
         };
+        let past = wishes.iter().any(|wish| wish.ask.is_some());
+        let waiting = if past { self.queue.waiting() } else { None };
+        if past && waiting.is_none() {
+            return self.refuse(ErrorCode::Unavailable, "too many catch-ups wait already", id);
+        }
         let requests: Vec<Request> = wishes
             .into_iter()
             .filter_map(|wish| self.begin(principal.tenant(), wish, id))
             .collect();
-        if !requests.is_empty() {
-            let catch_up = resume::catch_up(Arc::clone(&self.node), Arc::clone(&self.queue), requests);
+        if let Some(waiting) = waiting {
+            let (node, queue) = (Arc::clone(&self.node), Arc::clone(&self.queue));
+            let catch_up = resume::catch_up(node, queue, waiting, requests);
             self.node.tasks.spawn("catch-up", catch_up);
         }
     }

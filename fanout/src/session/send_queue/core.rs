@@ -78,22 +78,22 @@ pub(crate) struct Core {
 
 impl Core {
     /// A live notification. When there is no room it is dropped and the stream is lagged, until the queue is
-    /// half empty again. Returns whether it was taken.
+    /// half empty again. Returns whether it was taken; nothing when the session is ending.
     pub(crate) fn offer(
         &mut self,
         limits: &SessionLimits,
         stream: &Stream,
         frame: &LiveFrame,
         prev: Cursor,
-    ) -> bool {
+    ) -> Option<bool> {
         if self.closed.is_some() {
-            return false;
+            return None;
         }
         let room = self.has_room(limits, 1, frame.text.len());
         if let Some(at) = self.lags.iter().position(|lag| lag.stream == *stream) {
             if !(room && self.half_empty(limits) && self.tell(limits, at)) {
                 self.lags[at].dropped += 1;
-                return false;
+                return Some(false);
             }
             self.lags.remove(at);
         } else if !room {
@@ -102,10 +102,10 @@ impl Core {
                 dropped: 1,
                 cursor: prev,
             });
-            return false;
+            return Some(false);
         }
         self.push(Item::notification(frame.text.clone(), frame.written_ms));
-        true
+        Some(true)
     }
 
     /// Frames that must not be dropped: all of them or, without room, none.

@@ -150,7 +150,7 @@ fn answers_pass_a_queue_that_is_full_of_notifications_until_their_own_room_is_fu
         prev: -1,
         written_ms: 0,
     };
-    assert!(core.offer(&limits, &stream(0), &frame, cursor(-1)));
+    assert_eq!(core.offer(&limits, &stream(0), &frame, cursor(-1)), Some(true));
     assert_eq!(core.answer(&limits, "a".into()), Ok(()));
     assert_eq!(core.answer(&limits, "b".into()), Ok(()));
     assert_eq!(core.answer(&limits, "c".into()), Err(AnswersFull));
