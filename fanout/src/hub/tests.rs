@@ -148,6 +148,9 @@ impl World {
         let Some(progress) = &mut client.progress else {
             return;
         };
+        if self.shard.next() <= client.since {
+            return;
+        }
         if let Some(item) = client.waiting.pop_front() {
             let mut one = VecDeque::from([item]);
             if !client.queue.push_all(&mut one) {
@@ -187,6 +190,8 @@ impl World {
     }
 
     fn finish(&mut self) {
+        // Cursors that lay ahead are reached.
+        (0..3).for_each(|_| self.publish(1));
         for at in 0..self.clients.len() {
             for _ in 0..10_000 {
                 self.step(at);
@@ -249,8 +254,8 @@ proptest! {
                 Op::Publish(n) => world.publish(n),
                 Op::Subscribe(since) if clients < 4 => {
                     let end = world.log.len() as i64;
-                    // Any place from before the first record to the last.
-                    world.subscribe(since.map(|s| i64::from(s) % (end + 1) - 1));
+                    // Any place from before the first record to a little ahead of this node.
+                    world.subscribe(since.map(|s| i64::from(s) % (end + 4) - 1));
                 }
                 Op::Step(c) if c < clients => world.step(c),
                 Op::Read(c, n) if c < clients => drop(world.clients[c].read(n)),

@@ -219,7 +219,7 @@ async fn nobody_is_served_before_the_ends_of_the_shards_are_known() {
     );
     let unmet = stand.readiness.unmet();
     assert_eq!(unmet[0].0, "deliveries");
-    stand.kafka.come();
+    stand.kafka.come().await;
     stand.until("ready", || stand.readiness.unmet().is_empty()).await;
     let mut client = stand.listener("acme", "ann", "alerts").await;
     stand.publish("acme", "alerts", "at last").await;

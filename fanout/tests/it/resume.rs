@@ -341,3 +341,39 @@ async fn a_session_that_asks_for_the_past_again_and_again_is_refused_and_served(
     while client.content().await != "live" {}
     stand.end().await;
 }
+
+#[tokio::test]
+async fn sessions_outlast_a_broker_that_goes_and_comes_back() {
+    let stand = Stand::start().await;
+    let mut live = stand.listener("acme", "ann", "alerts").await;
+    let first = stand.publish("acme", "alerts", "before").await;
+    assert_eq!(live.content().await, "before");
+    stand.kafka.go().await;
+    let mut resuming = stand.client("acme", "bob").await;
+    let since = Cursor {
+        offset: first.offset - 1,
+        ..cursor(first)
+    };
+    resuming
+        .say(&format!(
+            r#"{{"type":"subscribe","channel":"alerts","since":"{since}"}}"#
+        ))
+        .await;
+    stand
+        .until("said", || {
+            stand
+                .readiness
+                .unmet()
+                .iter()
+                .any(|(name, _)| *name == "deliveries")
+        })
+        .await;
+    resuming.nothing_more().await;
+    stand.kafka.come().await;
+    stand.until("ready", || stand.readiness.unmet().is_empty()).await;
+    stand.publish("acme", "alerts", "after").await;
+    assert_eq!(live.content().await, "after");
+    assert_eq!(resuming.subscribed().await.1, since);
+    assert_eq!(read_to(&mut resuming, since, "after").await, ["before", "after"]);
+    stand.end().await;
+}

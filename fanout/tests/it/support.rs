@@ -287,7 +287,7 @@ impl Stand {
         let late = self.tasks.close(PATIENCE).await;
         assert!(late.is_empty(), "still running: {late:?}");
         assert_eq!(self.tasks.panics(), 0);
-        self.kafka.end().await;
+        self.kafka.go().await;
     }
 }
 
