@@ -167,11 +167,7 @@ impl SqliteStore {
             .try_acquire_many_owned(u32::try_from(share).unwrap_or(u32::MAX))
             .map_err(|_| StoreError::Unavailable("too many bytes wait to be written".to_owned()))?;
         let (answer, answered) = oneshot::channel();
-        let job = Job {
-            work,
-            answer,
-            _share: share,
-        };
+        let job = Job { work, answer, share };
         let sent = match &*self.queue.read() {
             Some(queue) => queue.try_send(job),
             None => return Err(StoreError::Closed),

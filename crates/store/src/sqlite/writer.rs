@@ -41,7 +41,16 @@ pub(super) struct Job {
     pub(super) work: Work,
     pub(super) answer: oneshot::Sender<Result<Outcome, StoreError>>,
     /// Its share of the bound on waiting bytes, given back when it is done.
-    pub(super) _share: OwnedSemaphorePermit,
+    pub(super) share: OwnedSemaphorePermit,
+}
+
+impl Job {
+    /// Answers, when its share is given back: who has the answer may come with the next job.
+    fn finish(self, result: Result<Outcome, StoreError>) {
+        let Self { work, answer, share } = self;
+        drop((work, share));
+        let _ = answer.send(result);
+    }
 }
 
 /// The writer's belongings.
@@ -66,6 +75,8 @@ impl Writer {
             self.connection = None;
             error!(file = %self.path.display(), "the store's writer panicked and goes on with a new connection");
         }
+        // Before the keeper hears of the end: the last connection that closes removes the log.
+        self.connection = None;
     }
 
     fn serve(&mut self) {
@@ -109,7 +120,7 @@ impl Writer {
         match self.commit(&group) {
             Ok(outcomes) => {
                 for (job, outcome) in group.into_iter().zip(outcomes) {
-                    let _ = job.answer.send(Ok(outcome));
+                    job.finish(Ok(outcome));
                 }
             }
             // One of them is at fault: each is tried for itself.
@@ -124,7 +135,7 @@ impl Writer {
                     self.next_lap = self.next_lap.min(Instant::now() + Duration::from_secs(1));
                 }
                 for job in group {
-                    let _ = job.answer.send(Err(failure.clone()));
+                    job.finish(Err(failure.clone()));
                 }
             }
         }

@@ -8,7 +8,7 @@ use carillon_store::{
     migrate, open,
 };
 
-use crate::support::{House, contents};
+use crate::support::{House, contents, eventually};
 
 async fn with_one_notification() -> House {
     let house = House::new();
@@ -203,20 +203,29 @@ async fn what_was_answered_is_there_when_the_process_died() {
 }
 
 #[tokio::test]
-async fn a_store_left_without_closing_lets_go_of_its_file() {
+async fn a_store_left_without_closing_lets_go_of_its_files() {
     let house = House::new();
     for n in 0..3 {
         let store = house.open(SqliteOptions::default()).unwrap();
         store.persist(&[new(n)]).await.unwrap();
     }
-    let store = house.open(SqliteOptions::default()).unwrap();
-    store.close().await;
-    assert_eq!(
-        contents(house.directory.path()).len(),
-        1,
-        "a closed store leaves one file"
-    );
+    let here = house.directory.path();
+    let open = || {
+        let links = fs::read_dir("/proc/self/fd").unwrap().flatten();
+        links
+            .filter(|link| fs::read_link(link.path()).is_ok_and(|file| file.starts_with(here)))
+            .count()
+    };
+    eventually(open, |open| *open == 0).await;
     assert_eq!(check(&house.url()).unwrap().rows[0], ("notifications", 3));
+}
+
+#[tokio::test]
+async fn a_closed_store_leaves_one_file() {
+    for _ in 0..20 {
+        let house = with_one_notification().await;
+        assert_eq!(contents(house.directory.path()).len(), 1);
+    }
 }
 
 #[test]
