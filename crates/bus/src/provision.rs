@@ -31,9 +31,10 @@ const WAITING: usize = 64;
 /// Looks at topics and changes them. Cheap to clone; one OS thread does the work.
 #[derive(Clone)]
 pub struct Admin {
+    /// Before the queue, because fields are dropped in this order: the thread ends as told, not unasked.
+    _thread: Arc<PollThread>,
     jobs: SyncSender<Job>,
     deadline: Duration,
-    _thread: Arc<PollThread>,
 }
 
 impl Admin {

@@ -39,8 +39,9 @@ pub struct RangePage {
 /// Reads ranges on a few OS threads.
 #[derive(Debug)]
 pub struct RangeReader {
-    requests: SyncSender<Request>,
+    /// Before the queue, because fields are dropped in this order: the threads end as told, not unasked.
     _threads: Vec<PollThread>,
+    requests: SyncSender<Request>,
 }
 
 /// One read, on its way to a thread.

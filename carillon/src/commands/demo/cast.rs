@@ -10,7 +10,8 @@ use carillon_auth::mint::SigningKey;
 use carillon_chassis::{clock::Clock, tasks::Tasks};
 use carillon_client::{Api, ClientError, Connection, Event, Listener, ListenerOptions, Publisher, Retry};
 use carillon_schemas::{
-    ChannelName, NotificationId, TenantId, close::CloseCode, frame::ErrorCode, notification::Submission,
+    ChannelName, NotificationId, Stream, TenantId, close::CloseCode, frame::ErrorCode,
+    notification::Submission,
 };
 use tokio::{
     sync::mpsc,
@@ -155,6 +156,11 @@ impl Cast {
             loop {
                 match listener.next().await {
                     Ok(Event::Refused { code, .. }) => told = Some(code),
+                    // One's own stream comes unasked.
+                    Ok(Event::Subscribed {
+                        stream: Stream::User(_),
+                        ..
+                    }) => {}
                     Ok(event) => break Err(anyhow::anyhow!("{event:?} instead of a refusal")),
                     Err(error) => break Ok((told, error)),
                 }
