@@ -1,0 +1,15 @@
+//! The router against a real store and the embedded broker.
+//!
+//! In: records on the notifications topic. Out: what stands on the other topics and in the store.
+//! Always: each test has its own broker, store and topics.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
+
+mod faulty_store;
+mod poison;
+mod records;
+mod republished;
+mod restart;
+mod stack;
+mod trouble;
+mod walk;

@@ -1,0 +1,38 @@
+//! Restarts: nothing is lost, and what is repeated is bounded.
+
+use carillon_router::Batching;
+use carillon_testkit::eventually::eventually;
+
+use crate::{
+    records::{id, record},
+    stack::{Stack, counts, order},
+};
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_router_that_dies_in_the_middle_loses_nothing_and_keeps_the_order() {
+    const ALL: u64 = 6_000;
+    let stack = Stack::start().await;
+    stack.publish((0..ALL).map(|n| record("acme", n))).await;
+    for part in 1..=3 {
+        let router = stack.router();
+        let dispatched = async || router.metric("carillon_router_dispatched_total");
+        eventually("dispatched", dispatched, |n| *n as u64 >= 300 * part).await;
+        router.kill().await;
+    }
+    let last = stack.router();
+    eventually(
+        "status",
+        || stack.status("acme", id(ALL - 1)),
+        |s| s.is_some_and(|s| s.rank() >= carillon_schemas::status::Status::Dispatched.rank()),
+    )
+    .await;
+    last.stop().await;
+    let total = stack.count(&stack.bus.topics.deliveries).await as usize;
+    let deliveries = stack.deliveries(total).await;
+    assert_eq!(counts(&deliveries).len(), ALL as usize);
+    assert_eq!(order(&deliveries, "acme"), (0..ALL).map(id).collect::<Vec<_>>());
+    let window = Batching::default().in_flight_per_partition * 3;
+    assert!(total - ALL as usize <= window, "{} repeats", total - ALL as usize);
+    assert_eq!(stack.count(&stack.bus.topics.dead_letters).await, 0);
+    stack.stop().await;
+}
