@@ -11,6 +11,7 @@ mod bad_input;
 mod connection;
 mod cors;
 mod documents;
+mod embedded;
 mod faults;
 mod idempotency;
 mod reads;
