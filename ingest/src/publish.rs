@@ -102,8 +102,11 @@ impl Publisher {
     pub(crate) fn probe(&self) -> Result<(), String> {
         let mut since = self.away_since.lock();
         if self.producer.connected() {
-            *since = None;
-            self.away.store(false, Ordering::Relaxed);
+            if since.take().is_some() {
+                // What failed while no broker was there says nothing about the one that is.
+                self.health.worked();
+                self.away.store(false, Ordering::Relaxed);
+            }
             return self.health.trouble().map_or(Ok(()), Err);
         }
         let away = since.get_or_insert_with(Instant::now).elapsed();
