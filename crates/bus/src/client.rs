@@ -91,7 +91,6 @@ pub(crate) struct Watch {
     pub(crate) kind: &'static str,
     gauges: Gauges,
     connected: AtomicBool,
-    fatal: AtomicBool,
 }
 
 impl Watch {
@@ -109,7 +108,6 @@ impl Watch {
             client: config.client_id.clone(),
             kind,
             connected: AtomicBool::new(false),
-            fatal: AtomicBool::new(false),
         })
     }
 
@@ -133,11 +131,6 @@ impl Watch {
         }
         self.metrics.connected.with_label_values(&self.labels()).set(0);
         warn!(client = %self.client, kind = self.kind, reason, "kafka is not reachable, trying again");
-    }
-
-    /// Whether the client hit an error from which it cannot recover; asking takes the news away.
-    pub(crate) fn take_fatal(&self) -> bool {
-        self.fatal.swap(false, Ordering::Relaxed)
     }
 
     pub(crate) fn labels(&self) -> [&str; 2] {
@@ -181,11 +174,6 @@ impl Watch {
             Some(RDKafkaErrorCode::AllBrokersDown) => {
                 self.down(reason);
                 "unreachable"
-            }
-            Some(RDKafkaErrorCode::Fatal) => {
-                self.fatal.store(true, Ordering::Relaxed);
-                error!(kind = self.kind, error = %error, reason, "the kafka client cannot go on");
-                "fatal"
             }
             Some(
                 RDKafkaErrorCode::BrokerTransportFailure

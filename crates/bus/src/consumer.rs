@@ -77,7 +77,7 @@ impl GroupConsumer {
         let (events, receiver) = mpsc::channel(options.queue.div_ceil(options.batch.max(1)).max(2));
         let consumer = group::join(config, group, topics, &options, &watch, &shared)?;
         let member = member::Member::new(consumer, Arc::clone(&shared), options, events);
-        let thread = PollThread::start("bus-group", watch, tasks, move |stop| member.run(stop))?;
+        let thread = PollThread::start("bus-group", watch, Some(tasks), move |stop| member.run(stop))?;
         Ok((Self { shared, thread }, receiver))
     }
 

@@ -47,8 +47,8 @@ pub enum Fault {
     Unauthorized,
     /// The group's coordinator moved.
     NotCoordinator,
-    /// The request is answered as it should be.
-    None,
+    /// The broker lost what it knew of this producer's sequence.
+    OutOfSequence,
 }
 
 impl Request {
@@ -72,7 +72,7 @@ impl Fault {
             Self::TooLarge => RDKafkaRespErr::RD_KAFKA_RESP_ERR_MSG_SIZE_TOO_LARGE,
             Self::Unauthorized => RDKafkaRespErr::RD_KAFKA_RESP_ERR_TOPIC_AUTHORIZATION_FAILED,
             Self::NotCoordinator => RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_COORDINATOR,
-            Self::None => RDKafkaRespErr::RD_KAFKA_RESP_ERR_NO_ERROR,
+            Self::OutOfSequence => RDKafkaRespErr::RD_KAFKA_RESP_ERR_OUT_OF_ORDER_SEQUENCE_NUMBER,
         }
     }
 }
@@ -80,7 +80,9 @@ impl Fault {
 impl MockKafka {
     /// Starts a cluster.
     pub fn start(brokers: u8) -> Result<Self, BusError> {
-        MockCluster::new(i32::from(brokers)).map(Self).map_err(|e| BusError::sort(&e))
+        MockCluster::new(i32::from(brokers))
+            .map(Self)
+            .map_err(|e| BusError::sort(&e))
     }
 
     /// Its address.
@@ -90,7 +92,10 @@ impl MockKafka {
 
     /// Makes a topic, replicated to every broker.
     pub fn create_topic(&self, name: &str, partitions: u16, replication: u8) -> Result<(), BusError> {
-        sort(self.0.create_topic(name, i32::from(partitions), i32::from(replication)))
+        sort(
+            self.0
+                .create_topic(name, i32::from(partitions), i32::from(replication)),
+        )
     }
 
     /// The next requests of a kind fail so, one after the other; then they succeed again.

@@ -8,7 +8,7 @@ use std::{fmt, sync::Arc, time::Duration};
 use carillon_chassis::{metrics::Metrics, tasks::Tasks};
 use parking_lot::RwLock;
 use rdkafka::producer::Producer as _;
-use tracing::{error, warn};
+use tracing::error;
 
 pub use delivery::Delivery;
 use native::{InFlight, Native};
@@ -57,7 +57,7 @@ impl Producer {
             native: RwLock::new(Arc::new(native)),
         });
         let polled = Arc::clone(&shared);
-        let thread = PollThread::start("bus-producer", watch, tasks, move |stop| polled.run(stop))?;
+        let thread = PollThread::start("bus-producer", watch, Some(tasks), move |stop| polled.run(stop))?;
         Ok(Self {
             shared,
             _thread: Arc::new(thread),
@@ -116,7 +116,8 @@ impl Shared {
                 self.watch.up();
             }
             native.poll(TURN);
-            if self.watch.take_fatal() {
+            if let Some((code, reason)) = native.client().fatal_error() {
+                error!(error = %code, reason, "the kafka producer cannot go on and is replaced");
                 self.replace();
             }
         }
@@ -126,10 +127,7 @@ impl Shared {
     fn replace(&self) {
         match native::make(&self.config, &self.watch, &self.in_flight) {
             // The old one goes with its last user; dropping it ends what it held, as not acknowledged.
-            Ok(new) => {
-                *self.native.write() = Arc::new(new);
-                warn!(client = %self.config.client_id, "kafka producer replaced after a fatal error");
-            }
+            Ok(new) => *self.native.write() = Arc::new(new),
             Err(e) => error!(error = %e, "the kafka producer cannot be replaced"),
         }
     }

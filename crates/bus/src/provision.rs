@@ -12,7 +12,7 @@ use std::{
     time::Duration,
 };
 
-use carillon_chassis::{metrics::Metrics, tasks::Tasks};
+use carillon_chassis::metrics::Metrics;
 use carillon_schemas::topics::TopicSpec;
 use tokio::sync::oneshot;
 
@@ -43,7 +43,7 @@ impl Admin {
         let watch = Watch::new(config, metrics, "admin", LagOf::Nothing, Vec::new());
         let (jobs, queue) = sync_channel(WAITING);
         let worker = Worker::new(config, Arc::clone(&watch), queue)?;
-        let thread = PollThread::start("bus-admin", watch, &Tasks::new(), move |stop| worker.run(stop))?;
+        let thread = PollThread::start("bus-admin", watch, None, move |stop| worker.run(stop))?;
         Ok(Self {
             jobs,
             deadline: config.request_deadline,

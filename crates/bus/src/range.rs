@@ -69,7 +69,9 @@ impl RangeReader {
         let watch = Watch::new(config, metrics, "range", LagOf::Nothing, Vec::new());
         let start = |_| {
             let worker = worker::Worker::new(config, topic, &watch, Arc::clone(&queue))?;
-            PollThread::start("bus-range", Arc::clone(&watch), tasks, move |stop| worker.run(stop))
+            PollThread::start("bus-range", Arc::clone(&watch), Some(tasks), move |stop| {
+                worker.run(stop)
+            })
         };
         Ok(Self {
             requests,

@@ -63,7 +63,7 @@ impl Tail {
             consumer,
             records,
         };
-        let thread = PollThread::start("bus-tail", watch, tasks, move |stop| reader.run(stop))?;
+        let thread = PollThread::start("bus-tail", watch, Some(tasks), move |stop| reader.run(stop))?;
         Ok((Self { thread }, receiver))
     }
 

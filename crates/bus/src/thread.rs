@@ -43,11 +43,11 @@ pub(crate) struct PollThread {
 }
 
 impl PollThread {
-    /// Starts a thread, and a task that logs if it ends unasked.
+    /// Starts a thread, and, where there are tasks, one that logs if it ends unasked.
     pub(crate) fn start(
         name: &'static str,
         watch: Arc<Watch>,
-        tasks: &Tasks,
+        tasks: Option<&Tasks>,
         run: impl FnOnce(&Stop) + Send + 'static,
     ) -> Result<Self, BusError> {
         let stop = Stop::default();
@@ -60,10 +60,12 @@ impl PollThread {
                 end.send_replace(true);
             })
             .map_err(|e| BusError::Client(format!("starting a thread: {e}")))?;
-        tasks.spawn(
-            name,
-            supervise(name, stop.clone(), ended.clone(), tasks.shutdown().clone()),
-        );
+        if let Some(tasks) = tasks {
+            tasks.spawn(
+                name,
+                supervise(name, stop.clone(), ended.clone(), tasks.shutdown().clone()),
+            );
+        }
         Ok(Self {
             name,
             watch,

@@ -1,25 +1,18 @@
 //! Group membership: what librdkafka calls back when partitions come and go.
 //!
 //! In: assignments, revocations, results of commits; all on the poll thread. Out: low-water marks that
-//! follow the assignment, and news for the owner. Always: no callback waits for anything. The commit of a
-//! revoked partition is given to librdkafka before the partition, and librdkafka lets nobody have the
-//! partition before that commit has ended; so the next owner begins where this one committed, and the poll
-//! thread need not wait for it.
+//! follow the assignment, and news for the owner. Always: no callback waits for async code. A revoked
+//! partition is committed before it is given away; librdkafka gives such a commit up after the session
+//! timeout, which bounds it.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicUsize, Ordering},
-    },
-    time::Duration,
-};
+use std::{sync::Arc, time::Duration};
 
 use parking_lot::Mutex;
 use rdkafka::{
     ClientContext, Offset, TopicPartitionList,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
     consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
-    error::{KafkaError, KafkaResult},
+    error::KafkaError,
 };
 use tracing::{debug, info, warn};
 
@@ -58,7 +51,6 @@ pub(crate) fn join(
         watch: Arc::clone(watch),
         shared: Arc::clone(shared),
         news: Mutex::default(),
-        committing: AtomicUsize::new(0),
     };
     let consumer = Joined::from_config_and_context(&settings, callbacks).map_err(|e| BusError::sort(&e))?;
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
@@ -71,8 +63,6 @@ pub(crate) struct Callbacks {
     pub(crate) shared: Arc<Shared>,
     /// Changes of the assignment since the poll thread looked last.
     news: Mutex<Vec<Event>>,
-    /// Commits whose result is not known yet.
-    committing: AtomicUsize,
 }
 
 impl Callbacks {
@@ -122,37 +112,33 @@ impl Callbacks {
         self.news.lock().push(event);
     }
 
-    /// Commits in the background, unless an earlier commit is still under way and this one can wait.
-    pub(crate) fn commit_due(&self, consumer: &Joined) {
-        if self.committing.load(Ordering::Acquire) > 0 {
-            return;
-        }
-        let due = self.shared.marks.lock().due();
-        self.commit(consumer, &due);
-    }
-
-    fn commit(&self, consumer: &Joined, due: &[(TopicPartition, i64)]) {
+    /// Commits and waits for the answer. (Of a commit in the background nothing is ever heard: the binding
+    /// asks for events, and librdkafka tells that result by callback alone.)
+    pub(crate) fn commit(&self, consumer: &Joined, due: &[(TopicPartition, i64)]) {
         if due.is_empty() {
             return;
         }
         let mut list = TopicPartitionList::with_capacity(due.len());
         for (partition, offset) in due {
-            let added =
-                list.add_partition_offset(&partition.topic, partition.partition, Offset::Offset(*offset));
-            if let Err(e) = added {
-                warn!(partition = %partition, offset, error = %e, "an offset cannot be committed");
+            let offset = Offset::Offset(*offset);
+            if let Err(e) = list.add_partition_offset(&partition.topic, partition.partition, offset) {
+                warn!(partition = %partition, error = %e, "an offset cannot be committed");
             }
         }
-        self.committing.fetch_add(1, Ordering::AcqRel);
-        if let Err(e) = consumer.commit(&list, CommitMode::Async) {
-            self.committing.fetch_sub(1, Ordering::AcqRel);
-            self.commit_failed(&e);
+        if let Err(e) = consumer.commit(&list, CommitMode::Sync) {
+            self.count_commit("failed");
+            warn!(error = %e, "offsets not committed, trying again");
+            return;
         }
-    }
-
-    fn commit_failed(&self, error: &KafkaError) {
-        self.count_commit("failed");
-        warn!(error = %error, "offsets not committed, trying again");
+        let mut marks = self.shared.marks.lock();
+        for (partition, offset) in due {
+            if let Some(mark) = marks.get_mut(&partition.topic, partition.partition) {
+                mark.committed(*offset);
+            }
+        }
+        drop(marks);
+        self.count_commit("committed");
+        debug!(partitions = due.len(), "offsets committed");
     }
 
     fn count_commit(&self, result: &str) {
@@ -189,35 +175,6 @@ impl ConsumerContext for Callbacks {
             Rebalance::Assign(list) if list.count() > 0 => self.assigned(consumer, list),
             Rebalance::Error(e) => warn!(error = %e, "rebalance failed"),
             Rebalance::Assign(_) | Rebalance::Revoke(_) => {}
-        }
-    }
-
-    fn commit_callback(&self, result: KafkaResult<()>, offsets: &TopicPartitionList) {
-        let before = self.committing.load(Ordering::Acquire);
-        self.committing.store(before.saturating_sub(1), Ordering::Release);
-        if let Err(e) = result {
-            return self.commit_failed(&e);
-        }
-        let mut marks = self.shared.marks.lock();
-        let mut failed = None;
-        for element in offsets.elements() {
-            match (element.error(), element.offset()) {
-                (Ok(()), Offset::Offset(offset)) => {
-                    if let Some(mark) = marks.get_mut(element.topic(), element.partition()) {
-                        mark.committed(offset);
-                    }
-                }
-                (Err(e), _) => failed = Some(e),
-                _ => {}
-            }
-        }
-        drop(marks);
-        match failed {
-            Some(e) => self.commit_failed(&e),
-            None => {
-                self.count_commit("committed");
-                debug!(partitions = offsets.count(), "offsets committed");
-            }
         }
     }
 }

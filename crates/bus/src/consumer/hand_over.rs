@@ -25,6 +25,8 @@ pub(crate) struct HandOver {
     held: VecDeque<Event>,
     /// Since when the queue is full, while it is waited for.
     full_since: Option<Instant>,
+    /// It was full for so long that the partitions are paused.
+    paused: bool,
 }
 
 /// How a try ended.
@@ -34,7 +36,7 @@ pub(crate) enum Handed {
     All,
     /// The queue is full; wait a moment and try again.
     Wait,
-    /// It has been full for long: pause the partitions and go on polling.
+    /// It has been full for long, and half of it is not free yet: keep the partitions paused and poll.
     Full,
     /// The owner is gone.
     Gone,
@@ -46,6 +48,7 @@ impl HandOver {
             queue,
             held: VecDeque::new(),
             full_since: None,
+            paused: false,
         }
     }
 
@@ -76,15 +79,17 @@ impl HandOver {
                 Err(TrySendError::Full(event)) => {
                     self.held.push_front(event);
                     let since = *self.full_since.get_or_insert_with(Instant::now);
-                    return if since.elapsed() < PATIENCE {
-                        Handed::Wait
-                    } else {
-                        Handed::Full
-                    };
+                    self.paused |= since.elapsed() >= PATIENCE;
+                    return if self.paused { Handed::Full } else { Handed::Wait };
                 }
             }
         }
+        // Going on at the first free place would pause again at once.
+        if self.paused && self.queue.capacity() < self.queue.max_capacity() / 2 {
+            return Handed::Full;
+        }
         self.full_since = None;
+        self.paused = false;
         Handed::All
     }
 

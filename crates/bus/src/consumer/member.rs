@@ -4,7 +4,11 @@
 //! while it is paused, so that it stays a member; it never waits on the owner for longer than a moment.
 
 use std::{
-    sync::{Arc, atomic::Ordering},
+    sync::{
+        Arc,
+        atomic::Ordering,
+        mpsc::{SyncSender, sync_channel},
+    },
     time::{Duration, Instant},
 };
 
@@ -14,7 +18,7 @@ use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
 use crate::{
-    ConsumerOptions, Record,
+    ConsumerOptions, Record, TopicPartition,
     consumer::{
         Batch, Event, Shared,
         flow::Flow,
@@ -30,8 +34,11 @@ const IDLE: Duration = Duration::from_millis(50);
 /// The same while partitions are paused and may go on soon.
 const BUSY: Duration = Duration::from_millis(5);
 
+/// Offsets to commit.
+type Due = Vec<(TopicPartition, i64)>;
+
 pub(crate) struct Member {
-    consumer: Joined,
+    consumer: Arc<Joined>,
     shared: Arc<Shared>,
     options: ConsumerOptions,
     batch: usize,
@@ -62,7 +69,7 @@ impl Member {
             last_commit: Instant::now(),
             full: false,
             failed: false,
-            consumer,
+            consumer: Arc::new(consumer),
             shared,
             options,
             batch,
@@ -72,6 +79,23 @@ impl Member {
     /// Polls until it is told to stop, then leaves the group: dropping the consumer revokes what is
     /// assigned, which commits it.
     pub(crate) fn run(mut self, stop: &Stop) {
+        let consumer = Arc::clone(&self.consumer);
+        let (commits, due) = sync_channel(1);
+        std::thread::scope(|threads| {
+            // A commit waits for the group's coordinator; records should not.
+            threads.spawn(|| {
+                for due in due {
+                    let due: Vec<_> = due;
+                    consumer.context().commit(&consumer, &due);
+                }
+            });
+            self.poll_until(stop, &commits);
+            drop(commits);
+        });
+        debug!("leaving the consumer group");
+    }
+
+    fn poll_until(&mut self, stop: &Stop, commits: &SyncSender<Due>) {
         while !stop.is_set() && !self.failed {
             match self.hand_over.try_all() {
                 Handed::Gone => break,
@@ -88,9 +112,8 @@ impl Member {
                     self.take_in(wait);
                 }
             }
-            self.commit_if_due();
+            self.commit_if_due(commits);
         }
-        debug!("leaving the consumer group");
     }
 
     /// Pauses and resumes what has to be.
@@ -177,10 +200,15 @@ impl Member {
             .inc_by(unreadable);
     }
 
-    fn commit_if_due(&mut self) {
-        if self.last_commit.elapsed() >= self.options.commit_every {
-            self.last_commit = Instant::now();
-            self.consumer.context().commit_due(&self.consumer);
+    fn commit_if_due(&mut self, commits: &SyncSender<Due>) {
+        if self.last_commit.elapsed() < self.options.commit_every {
+            return;
+        }
+        self.last_commit = Instant::now();
+        let due = self.shared.marks.lock().due();
+        // When two commits wait already, what is due now is due at the next look too.
+        if !due.is_empty() && commits.try_send(due).is_err() {
+            debug!("an earlier commit is still waiting");
         }
     }
 }

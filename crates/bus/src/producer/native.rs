@@ -6,7 +6,7 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicUsize, Ordering},
+        atomic::{AtomicBool, AtomicUsize, Ordering},
     },
     time::Duration,
 };
@@ -54,6 +54,8 @@ impl InFlight {
 
 pub(crate) struct Callbacks {
     watch: Arc<Watch>,
+    /// The binding tells each error of a producer twice in a row; the second is left out.
+    again: AtomicBool,
     in_flight: Arc<InFlight>,
     acknowledged: carillon_chassis::metrics::Counter,
 }
@@ -68,7 +70,9 @@ impl ClientContext for Callbacks {
     }
 
     fn error(&self, error: KafkaError, reason: &str) {
-        self.watch.error(&error, reason);
+        if !self.again.fetch_xor(true, Ordering::Relaxed) {
+            self.watch.error(&error, reason);
+        }
     }
 }
 
@@ -78,6 +82,10 @@ impl ProducerContext for Callbacks {
     fn delivery(&self, result: &DeliveryResult<'_>, slot: Arc<Slot>) {
         self.in_flight.ended();
         slot.put(match result {
+            // A repetition that the broker recognised, without remembering where the first one stands.
+            Ok(message) if message.offset() < 0 => Err(SendError::OutcomeUnknown(
+                "written, but nobody knows where".to_owned(),
+            )),
             Ok(message) => {
                 self.acknowledged.inc();
                 self.watch.up();
@@ -129,6 +137,7 @@ pub(crate) fn make(
         .set("queue.buffering.max.kbytes", config.producer_kib.to_string());
     let callbacks = Callbacks {
         watch: Arc::clone(watch),
+        again: AtomicBool::new(false),
         in_flight: Arc::clone(in_flight),
         acknowledged: watch
             .metrics

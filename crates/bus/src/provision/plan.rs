@@ -145,7 +145,9 @@ mod tests {
         Found {
             partitions: spec.partitions,
             replication: spec.replication,
-            settings: settings(spec).map(|(name, value)| (name.to_owned(), value)).into(),
+            settings: settings(spec)
+                .map(|(name, value)| (name.to_owned(), value))
+                .into(),
         }
     }
 
@@ -161,7 +163,10 @@ mod tests {
         let mut found = as_specified(&spec(3));
         found.settings.insert("retention.ms".to_owned(), "5".to_owned());
         found.replication = 3;
-        let words: Vec<_> = changes(&spec(4), Some(&found)).iter().map(ToString::to_string).collect();
+        let words: Vec<_> = changes(&spec(4), Some(&found))
+            .iter()
+            .map(ToString::to_string)
+            .collect();
         assert_eq!(
             words,
             [

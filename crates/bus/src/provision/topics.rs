@@ -13,9 +13,8 @@ use std::{
 use carillon_schemas::topics::TopicSpec;
 use rdkafka::{
     admin::{
-        AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic, OwnedResourceSpecifier,
-        ResourceSpecifier,
-        TopicReplication,
+        AdminClient, AdminOptions, AlterConfig, ConfigSource, NewPartitions, NewTopic,
+        OwnedResourceSpecifier, ResourceSpecifier, TopicReplication,
     },
     config::FromClientConfigAndContext,
     error::{KafkaError, RDKafkaErrorCode},
@@ -59,7 +58,10 @@ type Own = HashMap<String, HashMap<String, String>>;
 
 fn look(session: &Session<'_>, specs: &[TopicSpec]) -> Result<(Vec<Change>, Own), BusError> {
     let there = session.worker.topics()?;
-    let names = specs.iter().filter(|s| there.contains_key(&s.name)).map(|s| s.name.as_str());
+    let names = specs
+        .iter()
+        .filter(|s| there.contains_key(&s.name))
+        .map(|s| s.name.as_str());
     let (mut all, own) = session.describe(&names.collect::<Vec<_>>())?;
     let mut found = |spec: &TopicSpec| {
         let &(partitions, replication) = there.get(&spec.name)?;
@@ -116,7 +118,9 @@ impl<'a> Session<'a> {
         let described = self.wait(self.client.describe_configs(&resources, &self.options))?;
         for described in described {
             let described = described.map_err(|code| of_code("a topic's settings", code))?;
-            let OwnedResourceSpecifier::Topic(name) = described.specifier else { continue };
+            let OwnedResourceSpecifier::Topic(name) = described.specifier else {
+                continue;
+            };
             let (mut every, mut its) = (HashMap::new(), HashMap::new());
             for entry in described.entries {
                 let Some(value) = entry.value else { continue };

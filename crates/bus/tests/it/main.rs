@@ -4,4 +4,6 @@
 //! Always: a condition is waited for with a deadline, never slept for.
 
 mod faults;
+mod group;
+mod reading;
 mod support;

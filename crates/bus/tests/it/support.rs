@@ -90,7 +90,10 @@ pub(crate) async fn send_numbers(
 }
 
 pub(crate) fn number(record: &Record) -> u32 {
-    std::str::from_utf8(record.value.as_ref().unwrap()).unwrap().parse().unwrap()
+    std::str::from_utf8(record.value.as_ref().unwrap())
+        .unwrap()
+        .parse()
+        .unwrap()
 }
 
 /// A member of a group and what it was told so far.
@@ -126,7 +129,8 @@ impl Member {
     }
 
     pub(crate) fn finish(&self, record: &Record) {
-        self.consumer.finish(&record.topic, record.partition, record.offset);
+        self.consumer
+            .finish(&record.topic, record.partition, record.offset);
     }
 
     pub(crate) fn finish_all(&self) {
