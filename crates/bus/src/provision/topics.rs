@@ -53,10 +53,10 @@ pub(super) fn apply(worker: &Worker, specs: &[TopicSpec]) -> Result<Vec<Change>,
     Ok(changes)
 }
 
-/// The settings of each topic that differ from the broker's defaults.
-type Own = HashMap<String, HashMap<String, String>>;
+/// Settings by topic and name.
+type Settings = HashMap<String, HashMap<String, String>>;
 
-fn look(session: &Session<'_>, specs: &[TopicSpec]) -> Result<(Vec<Change>, Own), BusError> {
+fn look(session: &Session<'_>, specs: &[TopicSpec]) -> Result<(Vec<Change>, Settings), BusError> {
     let there = session.worker.topics()?;
     let names = specs
         .iter()
@@ -108,8 +108,8 @@ impl<'a> Session<'a> {
         self.runtime.block_on(answer).map_err(|e| sort(&e))
     }
 
-    /// Every setting of the topics, and those that are their own.
-    fn describe(&self, names: &[&str]) -> Result<(HashMap<String, HashMap<String, String>>, Own), BusError> {
+    /// Every setting of the topics, and those that differ from the broker's defaults.
+    fn describe(&self, names: &[&str]) -> Result<(Settings, Settings), BusError> {
         let (mut all, mut own) = (HashMap::new(), HashMap::new());
         if names.is_empty() {
             return Ok((all, own));
@@ -180,7 +180,7 @@ impl<'a> Session<'a> {
     }
 
     /// The request replaces all of a topic's own settings, so those that stay are said again.
-    fn alter(&self, changes: &[Change], specs: &[TopicSpec], own: &Own) -> Result<(), BusError> {
+    fn alter(&self, changes: &[Change], specs: &[TopicSpec], own: &Settings) -> Result<(), BusError> {
         let differs = |spec: &&TopicSpec| {
             let is = |c: &Change| matches!(c, Change::Alter { topic, .. } if *topic == spec.name);
             changes.iter().any(is)

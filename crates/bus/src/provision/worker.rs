@@ -157,9 +157,13 @@ impl Worker {
         for (partition, ..) in &ends {
             list.add_partition(topic, *partition);
         }
-        let committed = member.committed_offsets(list, self.config.request_deadline).map_err(sort)?;
+        let committed = member
+            .committed_offsets(list, self.config.request_deadline)
+            .map_err(sort)?;
         let behind = ends.iter().map(|(partition, low, high)| {
-            let at = committed.find_partition(topic, *partition).map(|element| element.offset());
+            let at = committed
+                .find_partition(topic, *partition)
+                .map(|element| element.offset());
             match at {
                 Some(Offset::Offset(offset)) => (high - offset).max(0),
                 _ => high - low,
