@@ -2,11 +2,10 @@
 
 use carillon_bus::Outgoing;
 use carillon_schemas::{headers, status::Status};
-use carillon_testkit::eventually::eventually;
 
 use crate::{
     records::{id, record},
-    stack::{Stack, counts},
+    stack::{Stack, counts, eventually},
 };
 
 fn again(n: u64) -> Outgoing {

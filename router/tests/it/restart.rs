@@ -1,11 +1,10 @@
 //! Restarts: nothing is lost, and what is repeated is bounded.
 
 use carillon_router::Batching;
-use carillon_testkit::eventually::eventually;
 
 use crate::{
     records::{id, record},
-    stack::{Stack, counts, order},
+    stack::{Stack, counts, eventually, order},
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -5,6 +5,8 @@
 
 use std::{
     collections::HashMap,
+    fmt::Debug,
+    future::Future,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -14,9 +16,12 @@ use carillon_broker::{Broker, Fsync, Options};
 use carillon_bus::{Admin, BusConfig, Outgoing, Producer, Record, Tail, TailOptions};
 use carillon_chassis::{clock::Clock, metrics::Metrics, readiness::Readiness, tasks::Tasks};
 use carillon_router::{Router, RouterConfig, RouterDeps, RouterError};
-use carillon_schemas::{NotificationId, headers, status::Status, topics::Layout};
+use carillon_schemas::{
+    NotificationId, headers,
+    status::Status,
+    topics::{Layout, TopicSpec},
+};
 use carillon_store::{NotificationStore, SqliteOptions, SqliteStore};
-use carillon_testkit::eventually::PATIENCE;
 use tempfile::TempDir;
 use tokio::{sync::oneshot, task::JoinHandle};
 use tokio_util::sync::CancellationToken;
@@ -30,6 +35,11 @@ pub(crate) const LAYOUT: Layout = Layout {
     replication: 1,
     min_in_sync: 1,
 };
+
+/// Longest wait for anything.
+const PATIENCE: Duration = Duration::from_secs(30);
+/// Wait between two looks.
+const PACE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Stack {
     pub(crate) bus: BusConfig,
@@ -51,17 +61,17 @@ pub(crate) struct Running {
 }
 
 impl Stack {
-    /// Everything, with every topic.
+    /// Everything, with every topic as it should be.
     pub(crate) async fn start() -> Self {
         let stack = Self::without_topics().await;
-        stack.make_topics(|_| true).await;
+        stack.make_topics(|_| {}).await;
         stack
     }
 
-    /// Makes those topics whose names are wanted.
-    pub(crate) async fn make_topics(&self, wanted: impl Fn(&str) -> bool) {
+    /// Makes the topics, or changes them to be like this.
+    pub(crate) async fn make_topics(&self, change: impl Fn(&mut TopicSpec)) {
         let mut specs = self.bus.topics.all(&LAYOUT);
-        specs.retain(|spec| wanted(&spec.name));
+        specs.iter_mut().for_each(change);
         let admin = Admin::new(&self.bus, &Metrics::new()).unwrap();
         admin.apply(&specs).await.unwrap();
     }
@@ -259,6 +269,23 @@ impl Running {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.readiness.unmet().is_empty()
+    }
+}
+
+/// Looks until what is seen satisfies `holds`, or says what was seen last.
+pub(crate) async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F, holds: impl Fn(&T) -> bool)
+where
+    T: Debug,
+    F: Future<Output = T>,
+{
+    let begun = Instant::now();
+    loop {
+        let seen = look().await;
+        if holds(&seen) {
+            return;
+        }
+        assert!(begun.elapsed() < PATIENCE, "{what}: last seen {seen:?}");
+        tokio::time::sleep(PACE).await;
     }
 }
 

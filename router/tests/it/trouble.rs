@@ -2,12 +2,11 @@
 
 use std::sync::atomic::Ordering;
 
-use carillon_schemas::status::Status;
-use carillon_testkit::eventually::eventually;
+use carillon_schemas::{status::Status, topics::TopicSpec};
 
 use crate::{
     records::{id, record},
-    stack::{Stack, counts, order},
+    stack::{Stack, counts, eventually, order},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -89,7 +88,12 @@ async fn while_kafka_is_away_everything_waits_and_then_goes_on() {
 async fn a_dead_letter_that_cannot_be_written_is_held_until_it_can() {
     let stack = Stack::without_topics().await;
     let dead_letters = stack.bus.topics.dead_letters.clone();
-    stack.make_topics(|name| name != dead_letters).await;
+    let too_small = |spec: &mut TopicSpec| {
+        if spec.name == dead_letters {
+            spec.max_message_bytes = 100;
+        }
+    };
+    stack.make_topics(too_small).await;
     let router = stack.router();
     let mut bad = record("acme", 1);
     bad.value = "junk".into();
@@ -102,7 +106,7 @@ async fn a_dead_letter_that_cannot_be_written_is_held_until_it_can() {
     let unmet = async || router.readiness.unmet();
     eventually("readiness", unmet, |u| u.iter().any(|(name, _)| *name == "kafka")).await;
 
-    stack.make_topics(|name| name == dead_letters).await;
+    stack.make_topics(|_| {}).await;
     assert_eq!(stack.dead_letters(1).await[0].value.as_ref(), Some(&bad.value));
     eventually(
         "finished",

@@ -2,11 +2,10 @@
 
 use carillon_schemas::{Stream, headers, shard::shard, status::Status};
 use carillon_store::NotificationStore;
-use carillon_testkit::eventually::eventually;
 
 use crate::{
     records::{envelope, id, record, tenant},
-    stack::{LAYOUT, Stack, order},
+    stack::{LAYOUT, Stack, eventually, order},
 };
 
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];
