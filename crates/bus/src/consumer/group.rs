@@ -37,7 +37,8 @@ pub(crate) fn join(
     shared: &Arc<Shared>,
 ) -> Result<Joined, BusError> {
     let mut settings = reader_settings(config, group, options.fetch_ahead_kib, options.start);
-    let heartbeat = (config.session_timeout / 3).min(Duration::from_secs(3));
+    // A member hears of a rebalance with its next heartbeat, twice per rebalance.
+    let heartbeat = (config.session_timeout / 6).min(Duration::from_secs(1));
     settings
         .set("group.protocol", "classic")
         .set("partition.assignment.strategy", "cooperative-sticky")
