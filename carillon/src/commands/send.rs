@@ -65,7 +65,7 @@ impl Args {
     pub(crate) async fn run(mut self) -> Result<()> {
         let publisher = Publisher::new(&self.server.connection()?)?.with_retry(Retry::PATIENT);
         let Some(content) = self.content.take() else {
-            return self.from_lines(&publisher).await;
+            return self.publish_lines(&publisher).await;
         };
         let submission = self.submission(content)?;
         let accepted = publisher
@@ -97,7 +97,7 @@ impl Args {
         submission
     }
 
-    async fn from_lines(&self, publisher: &Publisher) -> Result<()> {
+    async fn publish_lines(&self, publisher: &Publisher) -> Result<()> {
         let mut lines = BufReader::new(tokio::io::stdin()).lines();
         let mut number = 0_u64;
         while let Some(line) = lines.next_line().await.context("cannot read standard input")? {

@@ -17,11 +17,17 @@ const TENANTS: [&str; 2] = ["tenant-a", "tenant-b"];
 
 fn kills() -> u32 {
     #[allow(clippy::disallowed_methods, reason = "a test's own setting")]
-    std::env::var("KILLS").ok().and_then(|n| n.parse().ok()).unwrap_or(KILLS)
+    std::env::var("KILLS")
+        .ok()
+        .and_then(|n| n.parse().ok())
+        .unwrap_or(KILLS)
 }
 
 fn places(tenant: &str) -> Vec<Place> {
-    ["alerts", "orders"].iter().map(|c| (tenant.parse().unwrap(), c.parse().unwrap())).collect()
+    ["alerts", "orders"]
+        .iter()
+        .map(|c| (tenant.parse().unwrap(), c.parse().unwrap()))
+        .collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -32,8 +38,18 @@ async fn kill_minus_nine_at_random_loses_nothing_that_was_answered_202() {
     let token = |tenant: &str| {
         let data = installation.data_dir().display().to_string();
         let scope = "publish read read:tenant listen";
-        let arguments =
-            ["token", "mint", "--data-dir", &data, "--tenant", tenant, "--sub", "u1", "--scope", scope];
+        let arguments = [
+            "token",
+            "mint",
+            "--data-dir",
+            &data,
+            "--tenant",
+            tenant,
+            "--sub",
+            "u1",
+            "--scope",
+            scope,
+        ];
         installation.run(&arguments).trim().to_owned()
     };
     let tokens: Vec<String> = TENANTS.iter().map(|t| token(t)).collect();
@@ -41,11 +57,20 @@ async fn kill_minus_nine_at_random_loses_nothing_that_was_answered_202() {
     let (mut publishers, mut listeners) = (Vec::new(), Vec::new());
     for (tenant, token) in TENANTS.iter().zip(&tokens) {
         let places = places(tenant);
-        listeners.push((KeepingListener::start(&installation.url(), token, &places).await, places.clone()));
+        listeners.push((
+            KeepingListener::start(&installation.url(), token, &places).await,
+            places.clone(),
+        ));
         for place in places {
             let journal = Arc::clone(&journal);
             let pause = Duration::from_millis(1);
-            publishers.push(NumberedPublisher::start(&installation.url(), token, place, journal, pause));
+            publishers.push(NumberedPublisher::start(
+                &installation.url(),
+                token,
+                place,
+                journal,
+                pause,
+            ));
         }
     }
     for n in 0..kills() {
@@ -74,7 +99,12 @@ async fn kill_minus_nine_at_random_loses_nothing_that_was_answered_202() {
 async fn every_id_is_readable(installation: &Installation, journal: &Mutex<Journal>, tokens: &[String]) {
     for (tenant, token) in TENANTS.iter().zip(tokens) {
         let api = Api::new(&Connection::new(&installation.url()).unwrap().with_token(token)).unwrap();
-        let ids: Vec<_> = journal.lock().ids().filter(|(t, _)| t.as_str() == *tenant).map(|(_, id)| id).collect();
+        let ids: Vec<_> = journal
+            .lock()
+            .ids()
+            .filter(|(t, _)| t.as_str() == *tenant)
+            .map(|(_, id)| id)
+            .collect();
         for id in &ids {
             let readable = || async { api.notification(*id).await.is_ok() };
             eventually("readable", readable, |yes| *yes).await;

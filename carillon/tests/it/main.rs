@@ -1,6 +1,10 @@
 //! The product as a whole: its walls, its roles together, and the process under the kill.
 
-#![allow(clippy::unwrap_used, clippy::expect_used, reason = "a test that cannot go on should say where")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    reason = "a test that cannot go on should say where"
+)]
 
 mod house;
 mod isolation;

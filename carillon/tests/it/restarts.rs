@@ -11,11 +11,19 @@ use carillon_testkit::{
 use parking_lot::Mutex;
 
 fn places(tenant: &str) -> Vec<Place> {
-    ["alerts", "orders"].iter().map(|c| (tenant.parse().unwrap(), c.parse().unwrap())).collect()
+    ["alerts", "orders"]
+        .iter()
+        .map(|c| (tenant.parse().unwrap(), c.parse().unwrap()))
+        .collect()
 }
 
 async fn accepted(journal: &Mutex<Journal>, at_least: usize) {
-    eventually("accepted", || async { journal.lock().ids().count() }, |n| *n >= at_least).await;
+    eventually(
+        "accepted",
+        || async { journal.lock().ids().count() },
+        |n| *n >= at_least,
+    )
+    .await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -65,11 +73,19 @@ async fn a_listener_moves_to_another_fanout_from_its_cursors() {
     first.close().await;
     stack.fanouts.remove(0).stop().await;
     for n in 2..=5 {
-        publisher.publish(&submission("alerts", &n.to_string()), None).await.unwrap();
+        publisher
+            .publish(&submission("alerts", &n.to_string()), None)
+            .await
+            .unwrap();
     }
     stack.start_fanout().await;
-    let options = ListenerOptions { since, ..ListenerOptions::channels([channel("alerts")]) };
-    let mut second = Listener::connect(&server(stack.fanouts[0].url(), &token), options).await.unwrap();
+    let options = ListenerOptions {
+        since,
+        ..ListenerOptions::channels([channel("alerts")])
+    };
+    let mut second = Listener::connect(&server(stack.fanouts[0].url(), &token), options)
+        .await
+        .unwrap();
     publisher.publish(&submission("alerts", "6"), None).await.unwrap();
     for n in 2..=6 {
         assert_eq!(next(&mut second).await.delivery.envelope.content, n.to_string());

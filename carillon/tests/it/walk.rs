@@ -29,7 +29,9 @@ pub(crate) fn server(url: &str, token: &str) -> Connection {
 }
 
 pub(crate) async fn listener(stack: &Stack, token: &str, options: ListenerOptions) -> Listener {
-    let mut listener = Listener::connect(&server(stack.fanouts[0].url(), token), options).await.unwrap();
+    let mut listener = Listener::connect(&server(stack.fanouts[0].url(), token), options)
+        .await
+        .unwrap();
     listener.subscribed().await.unwrap();
     listener
 }
@@ -43,13 +45,18 @@ pub(crate) async fn next(listener: &mut Listener) -> Box<NotificationFrame> {
             }
         }
     };
-    tokio::time::timeout(PATIENCE, wait).await.expect("a notification in time")
+    tokio::time::timeout(PATIENCE, wait)
+        .await
+        .expect("a notification in time")
 }
 
 /// The state of a notification once it has come as far as `status`.
 async fn state(api: &Api, id: NotificationId, status: Status) -> Vec<Status> {
     let ask = || async { api.notification(id).await.ok().map(|s| (s.status, s.timeline)) };
-    let seen = eventually("the state", ask, |s| s.as_ref().is_some_and(|(now, _)| *now >= status)).await;
+    let seen = eventually("the state", ask, |s| {
+        s.as_ref().is_some_and(|(now, _)| *now >= status)
+    })
+    .await;
     seen.unwrap().1.iter().map(|entry| entry.status).collect()
 }
 
@@ -84,14 +91,26 @@ async fn the_same_key_gives_the_same_notification_and_one_frame() {
     let publisher = Publisher::new(&server(stack.ingests[0].url(), &token)).unwrap();
     let key = "order-17".parse().unwrap();
 
-    let first = publisher.publish(&submission("alerts", "one"), Some(&key)).await.unwrap();
-    let second = publisher.publish(&submission("alerts", "one"), Some(&key)).await.unwrap();
+    let first = publisher
+        .publish(&submission("alerts", "one"), Some(&key))
+        .await
+        .unwrap();
+    let second = publisher
+        .publish(&submission("alerts", "one"), Some(&key))
+        .await
+        .unwrap();
     assert!(!first.deduplicated && second.deduplicated);
     assert_eq!(first.notification_id, second.notification_id);
-    let other = publisher.publish(&submission("alerts", "another body"), Some(&key)).await.unwrap_err();
+    let other = publisher
+        .publish(&submission("alerts", "another body"), Some(&key))
+        .await
+        .unwrap_err();
     assert_eq!(other.problem().unwrap().code, ProblemCode::IdempotencyKeyReused);
 
-    publisher.publish(&submission("alerts", "two"), None).await.unwrap();
+    publisher
+        .publish(&submission("alerts", "two"), None)
+        .await
+        .unwrap();
     assert_eq!(next(&mut listener).await.delivery.envelope.content, "one");
     assert_eq!(next(&mut listener).await.delivery.envelope.content, "two");
     listener.close().await;
@@ -112,11 +131,20 @@ async fn a_user_notification_reaches_every_socket_of_that_user_and_no_other() {
     sent.user_id = Some("u1".parse().unwrap());
 
     publisher.publish(&sent, None).await.unwrap();
-    publisher.publish(&submission("alerts", "for all"), None).await.unwrap();
+    publisher
+        .publish(&submission("alerts", "for all"), None)
+        .await
+        .unwrap();
 
     for socket in [&mut phone, &mut desk] {
         let frame = next(socket).await;
-        assert_eq!((frame.stream.to_string().as_str(), frame.delivery.envelope.content.as_str()), ("user:u1", "for you"));
+        assert_eq!(
+            (
+                frame.stream.to_string().as_str(),
+                frame.delivery.envelope.content.as_str()
+            ),
+            ("user:u1", "for you")
+        );
     }
     assert_eq!(next(&mut other).await.delivery.envelope.content, "for all");
     stack.finish().await;
@@ -128,16 +156,30 @@ async fn a_new_socket_gets_the_last_n_then_what_comes_and_the_snapshot_route_agr
     let token = stack.token("acme", "u1");
     let publisher = Publisher::new(&server(stack.ingests[0].url(), &token)).unwrap();
     for n in 1..=7 {
-        publisher.publish(&submission("alerts", &format!("{n}")), None).await.unwrap();
+        publisher
+            .publish(&submission("alerts", &format!("{n}")), None)
+            .await
+            .unwrap();
     }
     let api = Api::new(&server(stack.ingests[0].url(), &token)).unwrap();
     let tenant = "acme".parse().unwrap();
-    let recent = || async { api.recent(&tenant, &channel("alerts"), 3).await.unwrap().notifications };
-    let page = eventually("the snapshot", recent, |p| p.last().is_some_and(|e| e.notification.content == "7")).await;
+    let recent = || async {
+        api.recent(&tenant, &channel("alerts"), 3)
+            .await
+            .unwrap()
+            .notifications
+    };
+    let page = eventually("the snapshot", recent, |p| {
+        p.last().is_some_and(|e| e.notification.content == "7")
+    })
+    .await;
     let contents: Vec<_> = page.iter().map(|e| e.notification.content.as_str()).collect();
     assert_eq!(contents, ["5", "6", "7"]);
 
-    let options = ListenerOptions { last: Some(3), ..ListenerOptions::channels([channel("alerts")]) };
+    let options = ListenerOptions {
+        last: Some(3),
+        ..ListenerOptions::channels([channel("alerts")])
+    };
     let mut late = listener(&stack, &token, options).await;
     publisher.publish(&submission("alerts", "8"), None).await.unwrap();
     for n in 5..=8 {

@@ -23,8 +23,13 @@ const WALLS: &[(&str, &[&str])] = &[
     ("carillon", EVERYTHING_BUT_THE_BINARY),
 ];
 
-const ROLE: &[&str] =
-    &["carillon-schemas", "carillon-chassis", "carillon-auth", "carillon-bus", "carillon-store"];
+const ROLE: &[&str] = &[
+    "carillon-schemas",
+    "carillon-chassis",
+    "carillon-auth",
+    "carillon-bus",
+    "carillon-store",
+];
 
 const EVERYTHING_BUT_THE_BINARY: &[&str] = &[
     "carillon-schemas",
@@ -54,22 +59,33 @@ const OWNERS: &[(&str, &[&str])] = &[
     // Fanout takes the upgraded connection out of hyper; serving is the chassis' alone.
     ("hyper", &["carillon-chassis", "carillon-fanout"]),
     ("hyper-util", &["carillon-chassis", "carillon-fanout"]),
-    ("axum", &["carillon-chassis", "carillon-ingest", "carillon-fanout"]),
+    (
+        "axum",
+        &["carillon-chassis", "carillon-ingest", "carillon-fanout"],
+    ),
     ("tokio-tungstenite", &["carillon-fanout", "carillon-client"]),
     ("chitchat", &["carillon-fanout"]),
     ("reqwest", &["carillon-client", "carillon-auth"]),
     ("clap", &["carillon", "carillon-loadtest"]),
     ("anyhow", &["carillon", "carillon-loadtest"]),
-    ("carillon-testkit", &["carillon"]),
 ];
 
 fn workspace() -> Metadata {
-    MetadataCommand::new().no_deps().other_options(["--locked".to_owned()]).exec().unwrap()
+    MetadataCommand::new()
+        .no_deps()
+        .other_options(["--locked".to_owned()])
+        .exec()
+        .unwrap()
 }
 
 fn dependencies(package: &Package, with_tests: bool) -> BTreeSet<&str> {
     let counted = |kind| with_tests || kind != DependencyKind::Development;
-    package.dependencies.iter().filter(|d| counted(d.kind)).map(|d| d.name.as_str()).collect()
+    package
+        .dependencies
+        .iter()
+        .filter(|d| counted(d.kind))
+        .map(|d| d.name.as_str())
+        .collect()
 }
 
 #[test]
@@ -77,11 +93,19 @@ fn every_package_depends_only_on_what_its_wall_lets_through() {
     let metadata = workspace();
     let walls: BTreeMap<&str, &[&str]> = WALLS.iter().copied().collect();
     let members: BTreeSet<&str> = metadata.packages.iter().map(|p| p.name.as_str()).collect();
-    assert_eq!(members, walls.keys().copied().collect(), "a package without a wall, or a wall without one");
+    assert_eq!(
+        members,
+        walls.keys().copied().collect(),
+        "a package without a wall, or a wall without one"
+    );
     for package in &metadata.packages {
         let allowed = walls[package.name.as_str()];
         for dependency in dependencies(package, false).intersection(&members) {
-            assert!(allowed.contains(dependency), "{} must not depend on {dependency}", package.name);
+            assert!(
+                allowed.contains(dependency),
+                "{} must not depend on {dependency}",
+                package.name
+            );
         }
     }
 }
@@ -104,9 +128,39 @@ fn every_heavy_package_has_its_owner() {
 #[test]
 fn the_roles_never_depend_on_one_another_not_even_in_tests() {
     let roles = ["carillon-ingest", "carillon-router", "carillon-fanout"];
-    for package in workspace().packages.iter().filter(|p| roles.contains(&p.name.as_str())) {
+    for package in workspace()
+        .packages
+        .iter()
+        .filter(|p| roles.contains(&p.name.as_str()))
+    {
         let named = dependencies(package, true);
-        let others: Vec<_> = roles.iter().filter(|r| **r != package.name.as_str() && named.contains(**r)).collect();
+        let others: Vec<_> = roles
+            .iter()
+            .filter(|r| **r != package.name.as_str() && named.contains(**r))
+            .collect();
         assert!(others.is_empty(), "{} depends on {others:?}", package.name);
+    }
+}
+
+#[test]
+fn the_testkit_is_for_tests_and_its_stacks_are_for_the_whole_product() {
+    let metadata = workspace();
+    for package in &metadata.packages {
+        assert!(
+            !dependencies(package, false).contains("carillon-testkit"),
+            "{} ships the testkit",
+            package.name
+        );
+        if package.name.as_str() == "carillon" || package.name.as_str() == "carillon-testkit" {
+            continue;
+        }
+        let dir = package.manifest_path.parent().unwrap();
+        let uses =
+            |kind: &str| crate::house::contains(dir.join(kind).as_std_path(), "carillon_testkit::stack");
+        assert!(
+            !uses("src") && !uses("tests") && !uses("benches"),
+            "{} starts whole stacks",
+            package.name
+        );
     }
 }

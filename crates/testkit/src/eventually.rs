@@ -27,7 +27,10 @@ where
         if holds(&answer) {
             return answer;
         }
-        assert!(Instant::now() < deadline, "{what}: not within {PATIENCE:?}, last seen: {answer:?}");
+        assert!(
+            Instant::now() < deadline,
+            "{what}: not within {PATIENCE:?}, last seen: {answer:?}"
+        );
         tokio::time::sleep(PACE).await;
     }
 }

@@ -36,8 +36,15 @@ impl Installation {
     /// When there is no temporary directory or no free port.
     #[allow(clippy::expect_used, reason = "a test cannot go on without them")]
     pub fn new(binary: impl AsRef<Path>, options: &[&str]) -> Self {
-        let port = || TcpListener::bind("127.0.0.1:0").and_then(|l| l.local_addr()).expect("a free port");
-        let dir = tempfile::Builder::new().prefix("carillon-").tempdir().expect("a temporary directory");
+        let port = || {
+            TcpListener::bind("127.0.0.1:0")
+                .and_then(|l| l.local_addr())
+                .expect("a free port")
+        };
+        let dir = tempfile::Builder::new()
+            .prefix("carillon-")
+            .tempdir()
+            .expect("a temporary directory");
         Self {
             binary: binary.as_ref().to_owned(),
             dir,
@@ -81,13 +88,22 @@ impl Installation {
         let mut command = Command::new(&self.binary);
         command
             .current_dir(self.dir.path())
-            .args(["up", "--listen", &self.listen, "--kafka-listen", &self.kafka, "--data-dir"])
+            .args([
+                "up",
+                "--listen",
+                &self.listen,
+                "--kafka-listen",
+                &self.kafka,
+                "--data-dir",
+            ])
             .arg(self.data_dir())
             .args(&self.options)
             .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
-        Running { child: command.spawn().expect("the binary starts") }
+        Running {
+            child: command.spawn().expect("the binary starts"),
+        }
     }
 
     /// Runs another command of the binary in the installation's directory; gives its standard output.
@@ -96,10 +112,17 @@ impl Installation {
     /// When it fails.
     #[allow(clippy::expect_used, reason = "a test cannot go on without it")]
     pub fn run(&self, arguments: &[&str]) -> String {
-        let output =
-            Command::new(&self.binary).current_dir(self.dir.path()).args(arguments).output().expect("it starts");
+        let output = Command::new(&self.binary)
+            .current_dir(self.dir.path())
+            .args(arguments)
+            .output()
+            .expect("it starts");
         let error = String::from_utf8_lossy(&output.stderr);
-        assert!(output.status.success(), "carillon {}: {error}", arguments.join(" "));
+        assert!(
+            output.status.success(),
+            "carillon {}: {error}",
+            arguments.join(" ")
+        );
         String::from_utf8_lossy(&output.stdout).into_owned()
     }
 
@@ -110,15 +133,24 @@ impl Installation {
     pub async fn ready(&self) {
         let deadline = Instant::now() + START;
         while !self.answers_ready().await {
-            assert!(Instant::now() < deadline, "not ready within {START:?}:\n{}", self.output());
+            assert!(
+                Instant::now() < deadline,
+                "not ready within {START:?}:\n{}",
+                self.output()
+            );
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
     }
 
     async fn answers_ready(&self) -> bool {
         use tokio::io::{AsyncReadExt, AsyncWriteExt};
-        let Ok(mut stream) = tokio::net::TcpStream::connect(&self.listen).await else { return false };
-        let request = format!("GET /ready HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n", self.listen);
+        let Ok(mut stream) = tokio::net::TcpStream::connect(&self.listen).await else {
+            return false;
+        };
+        let request = format!(
+            "GET /ready HTTP/1.1\r\nHost: {}\r\nConnection: close\r\n\r\n",
+            self.listen
+        );
         let mut answer = Vec::new();
         stream.write_all(request.as_bytes()).await.is_ok()
             && stream.read_to_end(&mut answer).await.is_ok()
@@ -140,7 +172,10 @@ impl Running {
     #[allow(clippy::expect_used, reason = "a test cannot go on without it")]
     pub fn terminate(mut self) -> Option<i32> {
         let id = self.child.id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status().expect("kill runs");
+        Command::new("kill")
+            .args(["-TERM", &id])
+            .status()
+            .expect("kill runs");
         self.child.wait().expect("the process ends").code()
     }
 

@@ -53,12 +53,17 @@ impl Journal {
 
     /// Every accepted id with its tenant.
     pub fn ids(&self) -> impl Iterator<Item = (&TenantId, NotificationId)> {
-        self.accepted.iter().flat_map(|((tenant, _), all)| all.iter().map(move |(_, id)| (tenant, *id)))
+        self.accepted
+            .iter()
+            .flat_map(|((tenant, _), all)| all.iter().map(move |(_, id)| (tenant, *id)))
     }
 
     /// Holds what a listener of these places received against what was accepted there.
     pub fn check(&self, places: &[Place], received: &[Received]) -> Figures {
-        let mut figures = Figures { received: received.len(), ..Figures::default() };
+        let mut figures = Figures {
+            received: received.len(),
+            ..Figures::default()
+        };
         let mut seen: HashSet<NotificationId> = HashSet::new();
         let mut last: HashMap<&Place, u64> = HashMap::new();
         for frame in received {
@@ -102,7 +107,11 @@ mod tests {
     }
 
     fn frame(tenant: &str, number: u64) -> Received {
-        Received { place: place(tenant), id: id(number), number }
+        Received {
+            place: place(tenant),
+            id: id(number),
+            number,
+        }
     }
 
     #[test]
@@ -114,8 +123,14 @@ mod tests {
         let check = |frames: &[Received]| journal.check(&[place("a")], frames);
         assert!(check(&[frame("a", 1), frame("a", 2), frame("a", 3)]).clean());
         assert_eq!(check(&[frame("a", 1), frame("a", 3)]).lost, 1);
-        assert_eq!(check(&[frame("a", 1), frame("a", 2), frame("a", 2), frame("a", 3)]).doubled, 1);
+        assert_eq!(
+            check(&[frame("a", 1), frame("a", 2), frame("a", 2), frame("a", 3)]).doubled,
+            1
+        );
         assert_eq!(check(&[frame("a", 2), frame("a", 1), frame("a", 3)]).inverted, 1);
-        assert_eq!(check(&[frame("a", 1), frame("b", 9), frame("a", 2), frame("a", 3)]).foreign, 1);
+        assert_eq!(
+            check(&[frame("a", 1), frame("b", 9), frame("a", 2), frame("a", 3)]).foreign,
+            1
+        );
     }
 }

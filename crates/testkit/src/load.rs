@@ -34,9 +34,18 @@ impl NumberedPublisher {
     /// When the URL is none.
     #[allow(clippy::expect_used, reason = "a test cannot go on without its actors")]
     #[allow(clippy::disallowed_methods, reason = "an actor is outside of the product")]
-    pub fn start(url: &str, token: &str, place: Place, journal: Arc<Mutex<Journal>>, pause: Duration) -> Self {
+    pub fn start(
+        url: &str,
+        token: &str,
+        place: Place,
+        journal: Arc<Mutex<Journal>>,
+        pause: Duration,
+    ) -> Self {
         let server = Connection::new(url).expect("a URL").with_token(token);
-        let retry = Retry { attempts: u32::MAX, within: Duration::from_secs(60) };
+        let retry = Retry {
+            attempts: u32::MAX,
+            within: Duration::from_secs(60),
+        };
         let publisher = Publisher::new(&server).expect("a publisher").with_retry(retry);
         let stop = CancellationToken::new();
         let task = tokio::spawn(publish(publisher, place, journal, pause, stop.clone()));
@@ -67,8 +76,13 @@ async fn publish(
         number += 1;
         let mut submission = Submission::text(format!("n={number}"));
         submission.channel = Some(place.1.clone());
-        let key: IdempotencyKey = format!("{}-{}-{number}", place.0, place.1).parse().expect("a key");
-        let accepted = publisher.publish(&submission, Some(&key)).await.expect("accepted in the end");
+        let key: IdempotencyKey = format!("{}-{}-{number}", place.0, place.1)
+            .parse()
+            .expect("a key");
+        let accepted = publisher
+            .publish(&submission, Some(&key))
+            .await
+            .expect("accepted in the end");
         journal.lock().accepted(&place, number, accepted.notification_id);
         tokio::time::sleep(pause).await;
     }
@@ -92,12 +106,18 @@ impl KeepingListener {
     pub async fn start(url: &str, token: &str, places: &[Place]) -> Self {
         let server = Connection::new(url).expect("a URL").with_token(token);
         let options = ListenerOptions::channels(places.iter().map(|(_, channel)| channel.clone()));
-        let mut listener = Listener::connect(&server, options).await.expect("a first connection");
+        let mut listener = Listener::connect(&server, options)
+            .await
+            .expect("a first connection");
         listener.subscribed().await.expect("every channel");
         let received = Arc::new(Mutex::new(Vec::new()));
         let events = Arc::new(Mutex::new(Vec::new()));
         let task = tokio::spawn(keep(listener, Arc::clone(&received), Arc::clone(&events)));
-        Self { received, events, task }
+        Self {
+            received,
+            events,
+            task,
+        }
     }
 
     /// What was received so far.

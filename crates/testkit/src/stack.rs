@@ -13,8 +13,8 @@ use carillon_auth::{AuthConfig, KeySource, mint::SigningKey};
 use carillon_chassis::clock::Clock;
 use carillon_schemas::claims::Claims;
 
-use self::platform::Platform;
 pub use self::node::Node;
+use self::platform::Platform;
 
 /// How long a token of a stack is good.
 const TOKEN_SECONDS: u64 = 3600;
@@ -76,10 +76,20 @@ impl StackBuilder {
     pub async fn start(self) -> Stack {
         let key = SigningKey::generate_ed25519().expect("a signing key");
         let pem = key.public_pem().expect("a public key").to_owned();
-        let auth = AuthConfig { keys: vec![KeySource::Pem(pem)], ..AuthConfig::default() };
+        let auth = AuthConfig {
+            keys: vec![KeySource::Pem(pem)],
+            ..AuthConfig::default()
+        };
         let clock = Clock::system();
         let platform = Platform::start(auth, clock.clone(), self.shards).await;
-        let mut stack = Stack { ingests: vec![], routers: vec![], fanouts: vec![], key, clock, platform };
+        let mut stack = Stack {
+            ingests: vec![],
+            routers: vec![],
+            fanouts: vec![],
+            key,
+            clock,
+            platform,
+        };
         for n in 0..self.routers {
             stack.routers.push(stack.platform.router(n));
         }
@@ -99,7 +109,12 @@ impl StackBuilder {
 impl Stack {
     /// One of each role, 8 shards.
     pub fn builder() -> StackBuilder {
-        StackBuilder { ingests: 1, routers: 1, fanouts: 1, shards: 8 }
+        StackBuilder {
+            ingests: 1,
+            routers: 1,
+            fanouts: 1,
+            shards: 8,
+        }
     }
 
     /// A token of a user of a tenant with all scopes that a tenant can have.
@@ -160,7 +175,13 @@ impl Stack {
     /// # Panics
     /// When a node does not stop in time, or a record is left unsettled.
     pub async fn finish(self) {
-        let Self { ingests, routers, fanouts, platform, .. } = self;
+        let Self {
+            ingests,
+            routers,
+            fanouts,
+            platform,
+            ..
+        } = self;
         for node in ingests {
             node.stop().await;
         }

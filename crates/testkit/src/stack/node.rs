@@ -49,7 +49,10 @@ impl Node {
     ///
     /// # Panics
     /// For a role that does not serve.
-    #[allow(clippy::expect_used, reason = "a test that asks a router for its URL is wrong")]
+    #[allow(
+        clippy::expect_used,
+        reason = "a test that asks a router for its URL is wrong"
+    )]
     pub fn url(&self) -> &str {
         self.url.as_deref().expect("a role that serves")
     }

@@ -40,21 +40,40 @@ pub(super) struct Platform {
 #[allow(clippy::expect_used, reason = "a test cannot go on without its stack")]
 impl Platform {
     pub(super) async fn start(auth: AuthConfig, clock: Clock, shards: u16) -> Self {
-        let dir = tempfile::Builder::new().prefix("carillon-stack-").tempdir().expect("a directory");
-        let broker = Broker::bind(Options::new(dir.path().join("kafka"))).await.expect("the broker binds");
+        let dir = tempfile::Builder::new()
+            .prefix("carillon-stack-")
+            .tempdir()
+            .expect("a directory");
+        let broker = Broker::bind(Options::new(dir.path().join("kafka")))
+            .await
+            .expect("the broker binds");
         let address = broker.local_addr();
         let tasks = Tasks::new();
         let shutdown = tasks.shutdown().clone();
-        tasks.spawn("broker", async move { broker.run(shutdown).await.expect("the broker runs") });
+        tasks.spawn("broker", async move {
+            broker.run(shutdown).await.expect("the broker runs")
+        });
         let bus = BusConfig::new(address.to_string());
-        let layout = Layout { shards, ..Layout::SINGLE };
+        let layout = Layout {
+            shards,
+            ..Layout::SINGLE
+        };
         let metrics = Metrics::new();
         let admin = Admin::new(&bus, &metrics).expect("an admin client");
         admin.apply(&bus.topics.all(&layout)).await.expect("topics");
         let url = format!("sqlite:{}", dir.path().join("carillon.db").display());
         let store = carillon_store::open(&url, &StoreConfig::default(), &clock, &metrics).expect("a store");
         let verifier = Arc::new(Verifier::new(auth, clock.clone()).expect("a verifier"));
-        Self { bus, store, verifier, clock, layout, metrics, broker: tasks, _dir: dir }
+        Self {
+            bus,
+            store,
+            verifier,
+            clock,
+            layout,
+            metrics,
+            broker: tasks,
+            _dir: dir,
+        }
     }
 
     pub(super) fn kafka(&self) -> &str {
@@ -62,7 +81,10 @@ impl Platform {
     }
 
     fn bus(&self, client: &str) -> BusConfig {
-        BusConfig { client_id: client.to_owned(), ..self.bus.clone() }
+        BusConfig {
+            client_id: client.to_owned(),
+            ..self.bus.clone()
+        }
     }
 
     pub(super) async fn ingest(&self, n: usize) -> Node {
@@ -87,7 +109,10 @@ impl Platform {
 
     pub(super) fn router(&self, n: usize) -> Node {
         let node = Node::new(format!("router-{n}"));
-        let config = RouterConfig { shards: self.layout.shards, ..RouterConfig::new(GROUP, node.name.as_str()) };
+        let config = RouterConfig {
+            shards: self.layout.shards,
+            ..RouterConfig::new(GROUP, node.name.as_str())
+        };
         let deps = RouterDeps {
             bus: self.bus(&node.name),
             metrics: node.metrics.clone(),
@@ -98,7 +123,9 @@ impl Platform {
         };
         let router = Router::new(config, deps).expect("a router");
         let shutdown = node.tasks.shutdown().clone();
-        node.tasks.spawn("router", async move { router.run(shutdown).await.expect("the router runs") });
+        node.tasks.spawn("router", async move {
+            router.run(shutdown).await.expect("the router runs")
+        });
         node
     }
 
@@ -116,7 +143,9 @@ impl Platform {
         let fanout = Fanout::new(FanoutConfig::default(), deps).expect("a fanout");
         node.url = Some(host(&node.tasks, fanout.routes()).await);
         let shutdown = node.tasks.shutdown().clone();
-        node.tasks.spawn("fanout", async move { fanout.run(shutdown).await.expect("the fanout runs") });
+        node.tasks.spawn("fanout", async move {
+            fanout.run(shutdown).await.expect("the fanout runs")
+        });
         node
     }
 
@@ -143,6 +172,8 @@ async fn host(tasks: &Tasks, routes: Routes) -> String {
     let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
     let address: SocketAddr = listener.local_addr().expect("a bound port");
     let serving = tasks.clone();
-    tasks.spawn("http", async move { serve(listener, routes, &serving, ServeOptions::default()).await });
+    tasks.spawn("http", async move {
+        serve(listener, routes, &serving, ServeOptions::default()).await
+    });
     format!("http://{address}")
 }
