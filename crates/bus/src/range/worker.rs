@@ -31,8 +31,9 @@ use crate::{
 };
 
 /// How long a broker may hold a fetch that finds nothing. Short, because the next read's first fetch waits
-/// for one that is under way; no cost when idle, because nothing is assigned then.
-const FETCH_WAIT: Duration = Duration::from_millis(10);
+/// for one that is under way: 100 records take 3 ms so, and 12 ms with a wait of 10. It costs nothing when
+/// idle, because nothing is assigned then.
+const FETCH_WAIT: Duration = Duration::from_millis(1);
 /// How long to wait for a request before librdkafka's own events are looked at.
 const IDLE: Duration = Duration::from_millis(50);
 /// Bytes fetched ahead, in KiB.
