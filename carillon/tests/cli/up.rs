@@ -152,7 +152,7 @@ fn what_the_banner_says_to_paste_works() {
             .unwrap();
         let mut told = BufReader::new(listener.0.stderr.take().unwrap()).lines();
         assert!(
-            told.next().unwrap().unwrap().starts_with("subscribed"),
+            told.any(|line| line.unwrap().starts_with("subscribed to channel:alerts")),
             "{listen}"
         );
         let posted = shell(facts["curl"].as_str().unwrap()).output().unwrap();

@@ -141,6 +141,9 @@ impl Api {
     /// When there is no such answer.
     pub async fn ready(&self) -> Result<Readiness, ClientError> {
         let answer = self.http.exchange(self.http.get(&["ready"])).await?;
+        if !matches!(answer.status, 200 | 503) {
+            return Err(answer.problem());
+        }
         let unexpected = |_| ClientError::Unexpected {
             status: answer.status,
             excerpt: excerpt(&answer.body),

@@ -26,8 +26,6 @@ use self::{
 };
 use crate::{ClientError, Connection, backoff};
 
-/// How long the server may take to answer a subscribe frame; then the connection is given up.
-const ANSWER: Duration = Duration::from_secs(15);
 /// Most events kept by [`Listener::subscribed`]; more is [`ClientError::Flooded`].
 const KEPT_EVENTS: usize = 4096;
 
@@ -46,6 +44,8 @@ pub struct ListenerOptions {
     pub user: Option<UserId>,
     /// Silence that ends a connection; the server pings every 20 s.
     pub heartbeat: Duration,
+    /// How long the server may take to answer a subscribe frame before the connection is given up.
+    pub answer_within: Duration,
     /// How many notifications are remembered to leave out repeats.
     pub remembered: usize,
 }
@@ -60,6 +60,7 @@ impl ListenerOptions {
             tenant: None,
             user: None,
             heartbeat: Duration::from_secs(45),
+            answer_within: Duration::from_secs(15),
             remembered: 8192,
         }
     }
@@ -119,6 +120,7 @@ pub struct Listener {
     server: Connection,
     streams: Streams,
     heartbeat: Duration,
+    answer_within: Duration,
     socket: Option<Socket>,
     events: VecDeque<Event>,
     outgoing: VecDeque<ClientFrame>,
@@ -144,6 +146,7 @@ impl Listener {
             server: server.clone(),
             streams,
             heartbeat: options.heartbeat,
+            answer_within: options.answer_within,
             socket: None,
             events: VecDeque::new(),
             outgoing: VecDeque::new(),
@@ -248,7 +251,8 @@ impl Listener {
             return self.ended(End::Lost { code: None, reason });
         }
         if self.streams.awaiting() {
-            self.answer_by.get_or_insert_with(|| Instant::now() + ANSWER);
+            self.answer_by
+                .get_or_insert_with(|| Instant::now() + self.answer_within);
         } else {
             self.answer_by = None;
             self.failures = 0;
@@ -301,10 +305,14 @@ impl Listener {
     }
 
     async fn open(&mut self) -> Result<(), ClientError> {
-        self.socket = Some(Socket::open(&self.server, self.heartbeat).await?);
+        // Boxed, so that whoever waits for an event does not carry a handshake's state about.
+        self.socket = Some(Box::pin(Socket::open(&self.server, self.heartbeat)).await?);
         self.retry_at = None;
         self.outgoing = self.streams.opening().into();
-        self.answer_by = self.streams.awaiting().then(|| Instant::now() + ANSWER);
+        self.answer_by = self
+            .streams
+            .awaiting()
+            .then(|| Instant::now() + self.answer_within);
         Ok(())
     }
 }

@@ -123,7 +123,7 @@ impl Cast {
         for tenant in &self.tenants {
             output::line(format_args!(
                 "    {}  publishes at {}",
-                ink(Ink::Cyan, &tenant.id),
+                ink(Ink::Cyan, format_args!("{:<8}", tenant.id.as_str())),
                 self.server.url()
             ))?;
         }
@@ -327,7 +327,11 @@ impl Cast {
             };
             tenant.last_is_right = found == expected;
             let contents: Vec<_> = found.iter().map(|(_, content)| content.as_str()).collect();
-            output::line(format_args!("    {:<8} {}", tenant.id, contents.join(" · ")))?;
+            output::line(format_args!(
+                "    {:<8} {}",
+                tenant.id.as_str(),
+                contents.join(" · ")
+            ))?;
         }
         Ok(())
     }

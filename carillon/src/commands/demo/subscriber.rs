@@ -62,7 +62,7 @@ pub(super) async fn start(
     };
     tasks.spawn("demo subscriber", async move {
         // Whoever stops the demo does not wait for more.
-        Box::pin(stop.run_until_cancelled(life.live(listener))).await;
+        stop.run_until_cancelled(Box::pin(life.live(listener))).await;
     });
     Ok(orders)
 }
