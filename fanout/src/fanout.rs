@@ -41,7 +41,7 @@ pub struct FanoutDeps {
     pub store: Arc<dyn NotificationStore>,
     /// How clients are known.
     pub access: Access,
-    /// Where its tasks run; they are a child group that `run` closes.
+    /// Where its tasks run: in a child group that `run` closes, but for its readers, which end with the node.
     pub tasks: Tasks,
 }
 
@@ -62,7 +62,9 @@ impl Fanout {
         let tasks = deps.tasks.child();
         let figures = Arc::new(RoleMetrics::new(&deps.metrics));
         let topic = &deps.bus.topics.deliveries;
-        let reader = RangeReader::new(&deps.bus, topic, config.resume_threads, &deps.metrics, &tasks)?;
+        // Its threads end with the node, after `run`: whoever owns the group sees when they have.
+        let (metrics, threads) = (&deps.metrics, config.resume_threads);
+        let reader = RangeReader::new(&deps.bus, topic, threads, metrics, &deps.tasks)?;
         let history = History::new(reader, &config, Arc::clone(&figures));
         let deliveries = Deliveries {
             admin: Admin::new(&deps.bus, &deps.metrics)?,

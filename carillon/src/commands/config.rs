@@ -36,11 +36,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     store: StoreFlags,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     auth: AuthFlags,
     #[command(flatten)]
     config: ConfigFlags,
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 impl Command {

@@ -46,6 +46,7 @@ impl Args {
         let access = access(&role.settings, None, SCOPES, &role.process.clock)?;
         let (fanout, part) = start_fanout(&role.settings, &role.process, &role.bus, &role.store, &access)?;
         let http = serve(listener, fanout.routes());
+        role.starting.met();
         tracing::info!(%address, "fanout serves");
         role.process.stopping().await;
         http.close(role.patience() / 3).await;

@@ -53,6 +53,7 @@ impl Args {
             page_key,
         )?;
         let http = serve(listener, part.ingest.routes());
+        role.starting.met();
         tracing::info!(%address, "ingest serves");
         role.process.stopping().await;
         http.close(role.patience() / 3).await;

@@ -43,11 +43,11 @@ pub(crate) struct Args {
     /// The user, where the server asks for no token.
     #[arg(long, value_name = "ID")]
     user: Option<UserId>,
-    #[command(flatten)]
-    server: ClientArgs,
     /// The form of what is printed [default: text on a terminal, otherwise json].
     #[arg(long, value_enum)]
     output: Option<Format>,
+    #[command(flatten)]
+    server: ClientArgs,
 }
 
 impl Args {

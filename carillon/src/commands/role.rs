@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::Result;
 use carillon_bus::{Admin, BusConfig};
-use carillon_chassis::{admin, backoff::Backoff, tasks::Tasks};
+use carillon_chassis::{admin, backoff::Backoff, readiness::Condition, tasks::Tasks};
 use carillon_store::NotificationStore;
 use tracing::{info, warn};
 
@@ -26,6 +26,8 @@ pub(crate) struct Role {
     pub(crate) process: Process,
     pub(crate) bus: BusConfig,
     pub(crate) store: Arc<dyn NotificationStore>,
+    /// Unmet until the role is made and has conditions of its own.
+    pub(crate) starting: Condition,
     admin: Tasks,
 }
 
@@ -39,6 +41,7 @@ impl Role {
         })?;
         let process = Process::new();
         process.watch_signals()?;
+        let starting = process.readiness.condition("role");
         let address = resolve("--admin-listen", &settings.admin_listen)?;
         let (listener, address) = bind("--admin-listen", address).await?;
         let admin = serve(listener, admin::routes(&process.readiness, &process.metrics));
@@ -50,6 +53,7 @@ impl Role {
             process,
             bus,
             store,
+            starting,
             admin,
         })
     }

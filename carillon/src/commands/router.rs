@@ -44,6 +44,7 @@ impl Args {
             return role.end(Ok(())).await;
         };
         let part = start_router(&role.settings, &role.process, &role.bus, &role.store, shards)?;
+        role.starting.met();
         role.process.stopping().await;
         let outcome = part.stop(role.patience() / 2).await;
         role.end(outcome).await

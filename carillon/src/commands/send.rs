@@ -56,9 +56,9 @@ pub(crate) struct Args {
     #[arg(long, value_name = "KEY", requires = "content")]
     idempotency_key: Option<IdempotencyKey>,
     #[command(flatten)]
-    server: ClientArgs,
-    #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    server: ClientArgs,
 }
 
 impl Args {

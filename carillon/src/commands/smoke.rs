@@ -36,8 +36,6 @@ const PAGE: usize = 4 * 1024 * 1024;
   carillon smoke --url http://127.0.0.1:8080 --kafka 127.0.0.1:9092")]
 pub(crate) struct Args {
     #[command(flatten)]
-    server: ClientArgs,
-    #[command(flatten)]
     kafka: KafkaFlags,
     /// The WebSocket's server, where it is another one (a fanout role) [default: that of --url].
     #[arg(long, value_name = "URL")]
@@ -46,9 +44,11 @@ pub(crate) struct Args {
     #[arg(long, value_name = "ID")]
     tenant: Option<TenantId>,
     #[command(flatten)]
-    config: ConfigFlags,
-    #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    server: ClientArgs,
+    #[command(flatten)]
+    config: ConfigFlags,
 }
 
 /// What the checks share.

@@ -102,9 +102,9 @@ pub(crate) struct Mint {
     #[arg(long, value_name = "AUD")]
     audience: Option<String>,
     #[command(flatten)]
-    key: KeyArgs,
-    #[command(flatten)]
     output: OutputArgs,
+    #[command(flatten)]
+    key: KeyArgs,
 }
 
 impl Mint {

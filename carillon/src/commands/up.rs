@@ -24,7 +24,7 @@ const READY: Duration = Duration::from_secs(15);
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   carillon up
-  carillon up --listen 127.0.0.1:8090 --kafka-listen 127.0.0.1:9093 --data-dir ./other-data --fsync interval")]
+  carillon up --listen 127.0.0.1:8090 --data-dir ./other-data --fsync interval")]
 pub(crate) struct Args {
     /// Where HTTP and WebSocket are served [default: 127.0.0.1:8080].
     #[arg(long, value_name = "HOST:PORT")]
@@ -32,11 +32,11 @@ pub(crate) struct Args {
     #[command(flatten)]
     data: DataFlags,
     #[command(flatten)]
+    output: OutputArgs,
+    #[command(flatten)]
     auth: AuthFlags,
     #[command(flatten)]
     config: ConfigFlags,
-    #[command(flatten)]
-    output: OutputArgs,
 }
 
 impl Args {

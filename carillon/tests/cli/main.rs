@@ -8,6 +8,7 @@
 
 mod configuration;
 mod help;
+mod roles;
 mod run;
 mod schemas;
 mod tokens;

@@ -4,10 +4,10 @@ use std::{
     io::{BufRead, BufReader, Write},
     net::TcpListener,
     path::Path,
-    process::{Child, Stdio},
+    process::Stdio,
 };
 
-use crate::run::{Ended, command, run, succeed};
+use crate::run::{Ended, Process, command, run, succeed};
 
 const UP: &[&str] = &[
     "up",
@@ -18,31 +18,6 @@ const UP: &[&str] = &[
     "--output",
     "json",
 ];
-
-/// A process that dies with the value.
-struct Process(Child);
-
-impl Drop for Process {
-    fn drop(&mut self) {
-        let _ = self.0.kill();
-        let _ = self.0.wait();
-    }
-}
-
-impl Process {
-    /// SIGTERM, and the exit code.
-    fn terminate(mut self) -> Option<i32> {
-        let id = self.0.id().to_string();
-        assert!(
-            std::process::Command::new("kill")
-                .args(["-TERM", &id])
-                .status()
-                .unwrap()
-                .success()
-        );
-        self.0.wait().unwrap().code()
-    }
-}
 
 /// Starts `up`, and gives the facts of its banner.
 fn up(dir: &Path, more: &[&str]) -> (Process, serde_json::Value) {
