@@ -78,7 +78,9 @@ pub struct Limits {
     pub commit_metadata: usize,
     /// Log bytes a crash may leave to be read again at the next start, per partition.
     pub checkpoint_bytes: u64,
-    /// Threads that sync files; several partitions go to disk side by side.
+    /// Threads that sync files side by side. At 1,000 records/s over 64 partitions 4 gave a lower median
+    /// than 8 or 16 (each sync waits for a larger commit of the file system's journal); 16 sync four times as
+    /// many files a second when all partitions write at once.
     pub flush_threads: usize,
 }
 

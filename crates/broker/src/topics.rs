@@ -327,7 +327,7 @@ fn recover_all(
         settings.insert(path, Arc::new(parsed));
         jobs.extend((0..facts.partitions).map(|index| (path, index)));
     }
-    let threads = environment.limits.flush_threads.clamp(1, 16);
+    let threads = environment.limits.flush_threads.clamp(1, 4);
     let share = jobs.len().div_ceil(threads).max(1);
     let open = |&(path, index): &(&PathBuf, i32)| {
         let own = Arc::clone(&settings[path]);

@@ -259,3 +259,174 @@ static INCREMENTAL_ALTER_CONFIGS: Shape = shape(
 );
 
 static DESCRIBE_CLUSTER: Shape = shape(0, &[f(BOOL), since(I8, 1)]);
+
+#[cfg(test)]
+mod tests {
+    use bytes::{Bytes, BytesMut};
+    use kafka_protocol::{
+        messages::{
+            CreatePartitionsRequest, CreateTopicsRequest, FetchRequest, JoinGroupRequest, LeaveGroupRequest,
+            OffsetCommitRequest, OffsetFetchRequest, ProduceRequest, RequestKind, SyncGroupRequest,
+            create_partitions_request::{CreatePartitionsAssignment, CreatePartitionsTopic},
+            create_topics_request::{CreatableReplicaAssignment, CreatableTopic, CreatableTopicConfig},
+            fetch_request::{FetchPartition, FetchTopic, ForgottenTopic},
+            join_group_request::JoinGroupRequestProtocol,
+            leave_group_request::MemberIdentity,
+            offset_commit_request::{OffsetCommitRequestPartition, OffsetCommitRequestTopic},
+            offset_fetch_request::{
+                OffsetFetchRequestGroup, OffsetFetchRequestTopic, OffsetFetchRequestTopics,
+            },
+            produce_request::{PartitionProduceData, TopicProduceData},
+            sync_group_request::SyncGroupRequestAssignment,
+        },
+        protocol::Request,
+    };
+
+    use super::*;
+    use crate::protocol::SUPPORTED;
+
+    /// Encodes with the codec, walks with the shape: nothing may be left, and nothing may be missing.
+    fn fits<R: Request>(request: &R, version: i16) {
+        let api = ApiKey::try_from(R::KEY).unwrap();
+        let mut encoded = BytesMut::new();
+        request
+            .encode(&mut encoded, version)
+            .unwrap_or_else(|error| panic!("{api:?} {version}: {error}"));
+        let mut rest: &[u8] = &encoded;
+        of(api)
+            .unwrap()
+            .check(&mut rest, version)
+            .unwrap_or_else(|| panic!("{api:?} {version}: refused"));
+        assert!(rest.is_empty(), "{api:?} {version}: {} bytes left", rest.len());
+        let short = &mut &encoded[..encoded.len().saturating_sub(1)];
+        assert!(
+            encoded.is_empty() || of(api).unwrap().check(short, version).is_none(),
+            "{api:?} {version}: cut"
+        );
+    }
+
+    #[test]
+    fn the_smallest_request_of_every_supported_version_fits() {
+        for (api, low, high) in SUPPORTED {
+            let low = if api == ApiKey::Produce { 3 } else { low };
+            for version in low..=high {
+                let mut bytes = BytesMut::new();
+                if smallest(api).encode(&mut bytes, version).is_err() {
+                    panic!("{api:?} {version} cannot be encoded");
+                }
+                let mut rest: &[u8] = &bytes;
+                of(api)
+                    .unwrap()
+                    .check(&mut rest, version)
+                    .unwrap_or_else(|| panic!("{api:?} {version}"));
+                assert!(rest.is_empty(), "{api:?} {version}: {} bytes left", rest.len());
+            }
+        }
+    }
+
+    fn smallest(api: ApiKey) -> RequestKind {
+        use kafka_protocol::messages as m;
+        match api {
+            ApiKey::Produce => m::ProduceRequest::default().into(),
+            ApiKey::Fetch => m::FetchRequest::default().into(),
+            ApiKey::ListOffsets => m::ListOffsetsRequest::default().into(),
+            ApiKey::Metadata => m::MetadataRequest::default().into(),
+            ApiKey::OffsetCommit => m::OffsetCommitRequest::default().into(),
+            ApiKey::OffsetFetch => m::OffsetFetchRequest::default().into(),
+            ApiKey::FindCoordinator => m::FindCoordinatorRequest::default().into(),
+            ApiKey::JoinGroup => m::JoinGroupRequest::default().into(),
+            ApiKey::Heartbeat => m::HeartbeatRequest::default().into(),
+            ApiKey::LeaveGroup => m::LeaveGroupRequest::default().into(),
+            ApiKey::SyncGroup => m::SyncGroupRequest::default().into(),
+            ApiKey::DescribeGroups => m::DescribeGroupsRequest::default().into(),
+            ApiKey::ListGroups => m::ListGroupsRequest::default().into(),
+            ApiKey::ApiVersions => m::ApiVersionsRequest::default().into(),
+            ApiKey::CreateTopics => m::CreateTopicsRequest::default().into(),
+            ApiKey::DeleteTopics => m::DeleteTopicsRequest::default().into(),
+            ApiKey::InitProducerId => m::InitProducerIdRequest::default().into(),
+            ApiKey::OffsetForLeaderEpoch => m::OffsetForLeaderEpochRequest::default().into(),
+            ApiKey::DescribeConfigs => m::DescribeConfigsRequest::default().into(),
+            ApiKey::AlterConfigs => m::AlterConfigsRequest::default().into(),
+            ApiKey::CreatePartitions => m::CreatePartitionsRequest::default().into(),
+            ApiKey::DeleteGroups => m::DeleteGroupsRequest::default().into(),
+            ApiKey::IncrementalAlterConfigs => m::IncrementalAlterConfigsRequest::default().into(),
+            ApiKey::DescribeCluster => m::DescribeClusterRequest::default().into(),
+            other => panic!("{other:?} is not supported"),
+        }
+    }
+
+    #[test]
+    fn requests_with_nested_fields_fit() {
+        for version in 3..=8 {
+            let data = PartitionProduceData::default().with_records(Some(Bytes::from_static(b"batch")));
+            let topic = TopicProduceData::default().with_partition_data(vec![data]);
+            fits(&ProduceRequest::default().with_topic_data(vec![topic]), version);
+        }
+        for version in 4..=11 {
+            let topic = FetchTopic::default().with_partitions(vec![FetchPartition::default(); 2]);
+            let request = FetchRequest::default().with_topics(vec![topic]);
+            let forgotten = ForgottenTopic::default().with_partitions(vec![1, 2]);
+            let request = if version >= 7 {
+                request.with_forgotten_topics_data(vec![forgotten])
+            } else {
+                request
+            };
+            fits(&request, version);
+        }
+        for version in 2..=6 {
+            let topic = CreatableTopic::default()
+                .with_assignments(vec![
+                    CreatableReplicaAssignment::default().with_broker_ids(vec![1.into()]),
+                ])
+                .with_configs(vec![CreatableTopicConfig::default()]);
+            fits(&CreateTopicsRequest::default().with_topics(vec![topic]), version);
+        }
+        for version in 0..=3 {
+            let assignment = CreatePartitionsAssignment::default().with_broker_ids(vec![1.into()]);
+            let topic = CreatePartitionsTopic::default().with_assignments(Some(vec![assignment]));
+            fits(
+                &CreatePartitionsRequest::default().with_topics(vec![topic]),
+                version,
+            );
+        }
+    }
+
+    #[test]
+    fn requests_of_groups_fit() {
+        for version in 2..=8 {
+            let topic = OffsetCommitRequestTopic::default()
+                .with_partitions(vec![OffsetCommitRequestPartition::default(); 2]);
+            fits(&OffsetCommitRequest::default().with_topics(vec![topic]), version);
+        }
+        for version in 1..=7 {
+            let topic = OffsetFetchRequestTopic::default().with_partition_indexes(vec![1, 2]);
+            fits(
+                &OffsetFetchRequest::default().with_topics(Some(vec![topic])),
+                version,
+            );
+        }
+        let topic = OffsetFetchRequestTopics::default().with_partition_indexes(vec![1, 2]);
+        let group = OffsetFetchRequestGroup::default().with_topics(Some(vec![topic]));
+        fits(&OffsetFetchRequest::default().with_groups(vec![group]), 8);
+        for version in 0..=7 {
+            let protocol = JoinGroupRequestProtocol::default().with_metadata(Bytes::from_static(b"m"));
+            fits(
+                &JoinGroupRequest::default().with_protocols(vec![protocol]),
+                version,
+            );
+        }
+        for version in 0..=5 {
+            let assignment = SyncGroupRequestAssignment::default().with_assignment(Bytes::from_static(b"a"));
+            fits(
+                &SyncGroupRequest::default().with_assignments(vec![assignment]),
+                version,
+            );
+        }
+        for version in 3..=5 {
+            fits(
+                &LeaveGroupRequest::default().with_members(vec![MemberIdentity::default()]),
+                version,
+            );
+        }
+    }
+}

@@ -13,3 +13,4 @@ mod groups;
 mod produce_fetch;
 mod stage;
 mod topics;
+mod versions;
