@@ -171,9 +171,7 @@ async fn of_topics_and_the_cluster() {
 
 #[tokio::test]
 async fn of_groups() {
-    use kafka_protocol::messages::{
-        leave_group_request::*, offset_commit_request::*, offset_fetch_request::*,
-    };
+    use kafka_protocol::messages::{offset_commit_request::*, offset_fetch_request::*};
     let (_stage, mut client) = stage().await;
     let group = || GroupId(text("g"));
     each(&mut client, 2..=8, |_| {
@@ -222,6 +220,13 @@ async fn of_groups() {
             .with_session_timeout_ms(10_000)
     })
     .await;
+}
+
+#[tokio::test]
+async fn of_members_and_administrators() {
+    use kafka_protocol::messages::leave_group_request::*;
+    let (_stage, mut client) = stage().await;
+    let group = || GroupId(text("g"));
     each(&mut client, 0..=5, |_| {
         SyncGroupRequest::default().with_group_id(group())
     })
