@@ -5,6 +5,10 @@
     clippy::expect_used,
     reason = "a test that cannot go on should say where"
 )]
+#![allow(
+    clippy::print_stdout,
+    reason = "the long forms of these tests print what they did"
+)]
 
 mod house;
 mod isolation;
