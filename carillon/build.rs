@@ -1,6 +1,6 @@
 //! The build script: which commit this is.
 //!
-//! In: the checkout, if there is one. Out: `CARILLON_COMMIT` for the binary. Always: outside a checkout the
+//! In: the checkout, if there is one. Out: `BUILD_COMMIT` for the binary. Always: outside a checkout the
 //! commit is `unknown`, and only this crate is built again for a new commit.
 
 use std::{path::Path, process::Command};
@@ -14,7 +14,7 @@ fn main() {
         }
     }
     emit("cargo:rerun-if-changed=build.rs");
-    emit(&format!("cargo:rustc-env=CARILLON_COMMIT={}", commit(&root)));
+    emit(&format!("cargo:rustc-env=BUILD_COMMIT={}", commit(&root)));
 }
 
 fn commit(root: &Path) -> String {

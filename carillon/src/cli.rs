@@ -15,7 +15,7 @@ use crate::commands::{
 #[derive(Debug, Parser)]
 #[command(
     name = "carillon",
-    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("CARILLON_COMMIT"), ")"),
+    version = concat!(env!("CARGO_PKG_VERSION"), " (", env!("BUILD_COMMIT"), ")"),
     arg_required_else_help = true,
     subcommand_required = true,
     after_help = "Example:\n  carillon up\n  carillon listen --channel alerts\n  carillon send --channel alerts 'disk almost full'"

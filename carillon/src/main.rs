@@ -18,7 +18,7 @@ use clap::Parser;
 /// Version and commit of this build.
 pub(crate) const BUILD: carillon_chassis::build_info::BuildInfo = carillon_chassis::build_info::BuildInfo {
     version: env!("CARGO_PKG_VERSION"),
-    commit: env!("CARILLON_COMMIT"),
+    commit: env!("BUILD_COMMIT"),
 };
 
 fn main() -> ExitCode {
