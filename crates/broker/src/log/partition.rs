@@ -62,7 +62,7 @@ pub(super) struct Log {
     pub(super) tail: Tail,
     /// Bounded by the requests in flight of all connections; rising offsets.
     pub(super) waiting: VecDeque<(i64, oneshot::Sender<bool>)>,
-    /// Whether it stands in the flusher's queue.
+    /// Whether it stands in the flusher's queue or is being flushed.
     pub(super) queued: bool,
     /// A failed write left bytes that could not be taken back: they must go before the next append.
     pub(super) dirty_end: bool,

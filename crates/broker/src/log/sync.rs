@@ -19,25 +19,25 @@ use crate::{disk, error::BrokerError, flush::Flush, stats::add};
 impl Flush for Partition {
     fn flush(&self) {
         let due = {
-            let mut log = self.log.lock();
-            log.queued = false;
-            let end = log.next_offset;
-            log.active
-                .as_ref()
-                .map(|a| (Arc::clone(&a.slot), a.index.position, a.entry_synced, end))
+            let log = self.log.lock();
+            let active = log.active.as_ref();
+            active.map(|a| {
+                (
+                    Arc::clone(&a.slot),
+                    a.index.position,
+                    a.entry_synced,
+                    log.next_offset,
+                )
+            })
         };
-        let Some((slot, position, entry_synced, end)) = due else {
-            return;
-        };
-        let synced = self
-            .environment
-            .files
-            .get(&slot)
-            .and_then(|file| self.sync(&file, entry_synced));
-        match synced {
-            Ok(()) => self.synced(position, end),
-            Err(error) => self.sync_failed(&error),
+        if let Some((slot, position, entry_synced, end)) = due {
+            let file = self.environment.files.get(&slot);
+            match file.and_then(|file| self.sync(&file, entry_synced)) {
+                Ok(()) => self.synced(position, end),
+                Err(error) => self.sync_failed(&error),
+            }
         }
+        self.settle();
     }
 }
 
@@ -70,11 +70,32 @@ impl Partition {
         self.dir.parent().map_or(Ok(()), disk::sync_dir)
     }
 
+    /// Ends a turn: what came meanwhile waits for the next one. A partition is flushed by one thread at a time,
+    /// so that its segments are sealed and its indexes saved in order.
+    fn settle(&self) {
+        let mut log = self.log.lock();
+        log.queued = !log.deleted && !log.broken && log.next_offset > log.synced_offset;
+        if !log.queued {
+            return;
+        }
+        let Some(this) = self.this.upgrade() else { return };
+        match self.environment.sync_each {
+            true => self.environment.flusher.now(this),
+            false => self.environment.flusher.later(this),
+        }
+    }
+
     fn synced(&self, position: u64, end: i64) {
         let mut log = self.log.lock();
         let Some(active) = &mut log.active else { return };
         active.entry_synced = true;
         active.synced_position = active.synced_position.max(position);
+        self.release(&mut log, end);
+        self.upkeep(log);
+    }
+
+    /// Everything before `end` is on disk: consumers may see it, producers are told.
+    fn release(&self, log: &mut Log, end: i64) {
         log.synced_offset = log.synced_offset.max(end);
         self.raise(end);
         while log.waiting.front().is_some_and(|(offset, _)| *offset <= end) {
@@ -83,7 +104,6 @@ impl Partition {
                 let _ = waiting.send(true);
             }
         }
-        self.upkeep(log);
     }
 
     /// Seals a full segment, or saves the index of one that has grown. Neither can lose records.
@@ -95,11 +115,14 @@ impl Partition {
             }
             return;
         }
-        let grown = active.synced_position - active.saved_position;
-        if grown < self.environment.limits.checkpoint_bytes || active.synced_position < active.index.position
-        {
+        if active.synced_position - active.saved_position < self.environment.limits.checkpoint_bytes {
             return;
         }
+        if let Err(error) = self.sync_rest(&mut log) {
+            warn!(dir = %self.dir.display(), error = %error, "index not saved");
+            return;
+        }
+        let Some(active) = &log.active else { return };
         let (index, producers) = (active.index.clone(), log.producers.clone());
         drop(log);
         match self.save(&index, &producers) {
@@ -121,12 +144,24 @@ impl Partition {
         }
     }
 
-    /// Ends the active segment. Holds the lock over a sync of what came during the last one.
-    fn roll(&self, log: &mut Log) -> io::Result<()> {
-        let Some(active) = &log.active else { return Ok(()) };
+    /// Syncs what came during the last sync, under the lock: only when an index is due, once in megabytes.
+    fn sync_rest(&self, log: &mut Log) -> io::Result<()> {
+        let Some(active) = &mut log.active else {
+            return Ok(());
+        };
         if active.synced_position < active.index.position {
             self.environment.files.get(&active.slot)?.sync_data()?;
+            active.synced_position = active.index.position;
+            let end = log.next_offset;
+            self.release(log, end);
         }
+        Ok(())
+    }
+
+    /// Ends the active segment.
+    fn roll(&self, log: &mut Log) -> io::Result<()> {
+        self.sync_rest(log)?;
+        let Some(active) = &log.active else { return Ok(()) };
         self.save(&active.index, &log.producers)?;
         let sealed = Sealed {
             base_offset: active.index.base_offset,
@@ -135,7 +170,6 @@ impl Partition {
         };
         log.active = Some(self.begin_segment(sealed.next_offset)?);
         log.sealed.push(sealed);
-        log.synced_offset = sealed.next_offset;
         Ok(())
     }
 
@@ -145,12 +179,6 @@ impl Partition {
         let mut log = self.log.lock();
         if !self.environment.sync_each {
             // Acknowledged already: it is tried again after the next interval.
-            if !log.queued
-                && let Some(this) = self.this.upgrade()
-            {
-                log.queued = true;
-                self.environment.flusher.later(this);
-            }
             return;
         }
         if let Err(error) = self.take_back(&mut log) {

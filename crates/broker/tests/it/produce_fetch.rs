@@ -125,6 +125,31 @@ async fn pipelined_requests_are_answered_in_order() {
 }
 
 #[tokio::test]
+async fn every_producer_is_answered_while_segments_are_sealed_under_it() {
+    let stage = Stage::start_with(|o| {
+        o.segment_bytes = 200;
+        o.limits.checkpoint_bytes = 100;
+    })
+    .await;
+    let mut clients = [stage.client().await, stage.client().await, stage.client().await];
+    clients[0].create("seal", 1, &[]).await;
+    for _ in 0..100 {
+        for client in &mut clients {
+            client
+                .send_produce("seal", 0, batch(NOBODY, 1, Compression::None, &["s"]))
+                .await;
+        }
+    }
+    for client in &mut clients {
+        for _ in 0..100 {
+            assert_eq!(client.receive_produced().await.error_code, 0);
+        }
+    }
+    let stage = stage.restart().await;
+    assert_eq!(stage.client().await.values("seal", 0, 0).await.len(), 300);
+}
+
+#[tokio::test]
 async fn offsets_out_of_range_and_unknown_partitions_are_told() {
     let stage = Stage::start().await;
     let mut client = stage.client().await;
