@@ -113,6 +113,14 @@ fn separate_roles_carry_a_notification_and_stop_when_told() {
             |answer| answer.contains("200 OK"),
         );
     }
+    smoke(dir, &kafka, &ingest, &fanout);
+    for part in [fanout_part, ingest_part, router, broker] {
+        assert_eq!(part.terminate(), Some(0));
+    }
+}
+
+/// Checks the running roles as an operator does.
+fn smoke(dir: &Path, kafka: &str, ingest: &str, fanout: &str) {
     let mint = [
         "token",
         "mint",
@@ -132,13 +140,10 @@ fn separate_roles_carry_a_notification_and_stop_when_told() {
         "--ws-url",
         &ws_url,
         "--kafka",
-        &kafka,
+        kafka,
         "--token",
         token.trim(),
     ];
     let ended = run(dir, &smoke);
     assert_eq!(ended.code, Some(0), "{}{}", ended.stdout, ended.stderr);
-    for part in [fanout_part, ingest_part, router, broker] {
-        assert_eq!(part.terminate(), Some(0));
-    }
 }
