@@ -53,6 +53,23 @@ fn wait(what: &str, answer: impl Fn() -> String, holds: impl Fn(&str) -> bool) {
     }
 }
 
+/// Makes the topics, and sees that they are made.
+fn provision(dir: &Path, kafka: &str) {
+    let plan = [
+        "topics",
+        "plan",
+        "--kafka",
+        kafka,
+        "--replication",
+        "1",
+        "--output",
+        "json",
+    ];
+    assert_eq!(succeed(dir, &plan).matches("create carillon.").count(), 3);
+    succeed(dir, &["topics", "apply", "--kafka", kafka, "--replication", "1"]);
+    assert_eq!(succeed(dir, &plan), "{\"applied\":false,\"changes\":[]}\n");
+}
+
 #[test]
 fn separate_roles_carry_a_notification_and_stop_when_told() {
     let dir = tempfile::tempdir().unwrap();
@@ -84,20 +101,7 @@ fn separate_roles_carry_a_notification_and_stop_when_told() {
         || format!("{:?}", TcpStream::connect(&kafka)),
         |answer| answer.starts_with("Ok"),
     );
-    let plan = [
-        "topics",
-        "plan",
-        "--kafka",
-        &kafka,
-        "--replication",
-        "1",
-        "--output",
-        "json",
-    ];
-    assert_eq!(succeed(dir, &plan).matches("create carillon.").count(), 3);
-    succeed(dir, &["topics", "apply", "--kafka", &kafka, "--replication", "1"]);
-    assert_eq!(succeed(dir, &plan), "{\"applied\":false,\"changes\":[]}\n");
-
+    provision(dir, &kafka);
     let ingest_part = start(
         dir,
         &[&["ingest", "--listen", &ingest], &shared[..], &[&admin[1]], &auth].concat(),
