@@ -61,13 +61,17 @@ $(DENY):
 bench: release ## Measure everything; prints tables and writes loadtest/baselines/*.json.
 	cargo build --locked --release -p carillon-loadtest
 	cargo build --locked --release -p carillon-ingest --example bare_handler
-	cargo bench --locked -p carillon-broker --bench produce_consume
+	cargo bench --locked -p carillon-bus --bench produce_consume
 	cargo bench --locked -p carillon-store --bench writes
 	cargo bench --locked -p carillon-router --bench full_path
 	$(TARGET)/release/carillon-loadtest --binary $(CARILLON) --seconds $(SECONDS_EACH) ingest --bare $(TARGET)/release/examples/bare_handler
 	$(TARGET)/release/carillon-loadtest --binary $(CARILLON) --seconds $(SECONDS_EACH) fan-out --sockets 1000 --rate 20
 	$(TARGET)/release/carillon-loadtest --binary $(CARILLON) --seconds $(SECONDS_EACH) end-to-end --rate 1000
 	$(TARGET)/release/carillon-loadtest --binary $(CARILLON) --seconds $(SECONDS_EACH) --fsync interval end-to-end --rate 1000
+
+.PHONY: kill
+kill: ## The process under load and under kill -9, KILLS times (10).
+	KILLS=$(or $(KILLS),10) cargo test --locked -p carillon --test it -- --nocapture kill::
 
 .PHONY: clean
 clean: ## Remove what was built (not ./carillon-data).

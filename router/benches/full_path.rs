@@ -8,7 +8,6 @@ use std::{
     collections::BTreeMap,
     error::Error,
     fs,
-    io::Write,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -17,6 +16,7 @@ use bytes::Bytes;
 use carillon_broker::{Broker, Options};
 use carillon_bus::{Admin, BusConfig, Outgoing, Producer, SendError};
 use carillon_chassis::{clock::Clock, metrics::Metrics, readiness::Readiness, tasks::Tasks};
+use carillon_loadtest::report::Report;
 use carillon_router::{Router, RouterConfig, RouterDeps};
 use carillon_schemas::{
     envelope,
@@ -223,7 +223,6 @@ fn cpu_time(stat: &str) -> Duration {
 }
 
 fn report(settings: &Settings, measured: &Measured) -> Outcome<()> {
-    let mut out = std::io::stdout().lock();
     let count = settings.count as f64;
     let each = |time: Duration| time.as_secs_f64() * 1e6 / count;
     let own: Duration = measured
@@ -232,33 +231,29 @@ fn report(settings: &Settings, measured: &Measured) -> Outcome<()> {
         .filter(|(name, _)| *name != "broker")
         .map(|(_, t)| *t)
         .sum();
-    writeln!(
-        out,
-        "router full path: {} notifications, {} tenants, {} shards, fsync {}",
-        settings.count,
-        settings.tenants,
-        LAYOUT.shards,
-        if settings.fsync { "each" } else { "every 100 ms" }
-    )?;
-    writeln!(
-        out,
-        "  {:>9.0} notifications/s, {:.0} records a batch",
-        count / measured.wall.as_secs_f64(),
-        count / measured.batches
-    )?;
-    writeln!(
-        out,
-        "  {:>9.1} µs of CPU each, whole process",
-        each(measured.process)
-    )?;
-    writeln!(
-        out,
-        "  {:>9.1} µs of CPU each without the broker's threads: {:.0}/s per core",
-        each(own),
-        1e6 / each(own)
-    )?;
+    let mut report = Report::new("router");
+    report
+        .setting("notifications", settings.count)
+        .setting("tenants", settings.tenants)
+        .setting("shards", LAYOUT.shards)
+        .setting("fsync", if settings.fsync { "each" } else { "every 100 ms" })
+        .figure(
+            "notifications, decode to commit",
+            count / measured.wall.as_secs_f64(),
+            "1/s",
+            None,
+        )
+        .figure("records per batch", count / measured.batches, "", None)
+        .figure(
+            "CPU each, whole process with the broker",
+            each(measured.process),
+            "us",
+            None,
+        )
+        .figure("CPU each, without the broker's threads", each(own), "us", None)
+        .figure("notifications per core", 1e6 / each(own), "1/s", Some(">= 25000"));
     for (name, time) in measured.threads.iter().filter(|(_, time)| !time.is_zero()) {
-        writeln!(out, "  {:>9.2} µs  {name}", each(*time))?;
+        report.figure(&format!("CPU each, {name}"), each(*time), "us", None);
     }
-    Ok(())
+    Ok(report.finish()?)
 }

@@ -18,6 +18,7 @@ use std::{
 };
 
 use carillon_chassis::{clock::Clock, metrics::Metrics};
+use carillon_loadtest::report::Report;
 use carillon_schemas::{NotificationId, TenantId};
 use carillon_store::{
     Dispatched, Fsync, NewNotification, NotificationStore, SqliteOptions, SqliteStore, conformance::facts,
@@ -48,12 +49,13 @@ fn main() {
         .next()
         .and_then(|tenants| tenants.parse().ok())
         .unwrap_or(100);
+    let mut report = Report::new("store-writes");
+    report
+        .setting("batch", BATCH)
+        .setting("tenants", tenants)
+        .setting("seconds each", seconds);
     let sample = facts::new(&"tenant-00".parse().unwrap(), 0, 1, 0, "router-0");
-    println!(
-        "store writes: persist + dispatched, batches of {BATCH}, {tenants} tenants, envelopes of {} bytes, in {}",
-        sample.bytes.len(),
-        fs::canonicalize(&directory).unwrap().display(),
-    );
+    report.setting("envelope bytes", sample.bytes.len());
     for case in [
         Case {
             name: "fsync full, 1 lane",
@@ -71,11 +73,18 @@ fn main() {
             lanes: 4,
         },
     ] {
-        run(&case, &directory, tenants, Duration::from_secs(seconds));
+        run(
+            &case,
+            &directory,
+            tenants,
+            Duration::from_secs(seconds),
+            &mut report,
+        );
     }
+    report.finish().unwrap();
 }
 
-fn run(case: &Case, directory: &std::path::Path, tenants: usize, length: Duration) {
+fn run(case: &Case, directory: &std::path::Path, tenants: usize, length: Duration, report: &mut Report) {
     let home = tempfile::tempdir_in(directory).unwrap();
     let options = SqliteOptions {
         fsync: case.fsync,
@@ -102,15 +111,21 @@ fn run(case: &Case, directory: &std::path::Path, tenants: usize, length: Duratio
     });
     let took = began.elapsed();
     let per = |used: Duration| used.as_secs_f64() * 1e6 / written as f64;
-    println!(
-        "{:32} {:>8.0} notifications/s   CPU per notification: {:5.1} µs (writer {:.1}, keeper {:.1})   file {} MiB",
-        case.name,
-        written as f64 / took.as_secs_f64(),
-        per(self::cpu("/proc/self/stat") - cpu),
-        per(thread_cpu("store-writer") - writer),
-        per(thread_cpu("store-keeper") - keeper),
-        fs::metadata(home.path().join("carillon.db")).unwrap().len() >> 20,
-    );
+    let rate = written as f64 / took.as_secs_f64();
+    report
+        .figure(&format!("{}: notifications", case.name), rate, "1/s", None)
+        .figure(
+            &format!("{}: CPU per notification", case.name),
+            per(self::cpu("/proc/self/stat") - cpu),
+            "us",
+            None,
+        )
+        .figure(
+            &format!("{}: of which writer and keeper", case.name),
+            per(thread_cpu("store-writer") - writer) + per(thread_cpu("store-keeper") - keeper),
+            "us",
+            None,
+        );
     runtime.block_on(store.close());
 }
 
