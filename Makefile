@@ -34,8 +34,13 @@ smoke: release ## Check a running instance: POST, frame, Kafka record, stored st
 	@exec $(CARILLON) smoke $(ARGS)
 
 .PHONY: test
-test: format lint unit deny ## Everything: formatting, lints, all tests, licences and bans.
+test: tools format lint unit deny ## Everything: formatting, lints, all tests, licences and bans.
 	@echo "make test: passed"
+
+.PHONY: tools
+tools: ## What the tests run beside Rust: curl, which pastes the lines that `carillon up` prints.
+	@command -v curl >/dev/null || { command -v apt-get >/dev/null && apt-get update -q && apt-get install -qy curl; } \
+	  || { echo "make test needs curl: install it and try again" >&2; exit 1; }
 
 .PHONY: format
 format: ## Check the formatting.
