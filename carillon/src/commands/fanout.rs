@@ -5,11 +5,8 @@
 
 use anyhow::Result;
 
-use super::role::{Role, SCOPES};
-use crate::{
-    settings::{AuthFlags, ConfigFlags, KafkaFlags, Pairs, StoreFlags},
-    stack::{access, bind, require_loopback, resolve, serve, start_fanout},
-};
+use super::role::{SCOPES, Serving};
+use crate::stack::{access, serve, start_fanout};
 
 /// Where fanout listens without being told.
 const LISTEN: &str = "127.0.0.1:8081";
@@ -23,26 +20,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
     #[command(flatten)]
-    kafka: KafkaFlags,
-    #[command(flatten)]
-    store: StoreFlags,
-    #[command(flatten)]
-    auth: AuthFlags,
-    #[command(flatten)]
-    config: ConfigFlags,
+    serving: Serving,
 }
 
 impl Args {
     pub(crate) async fn run(self) -> Result<()> {
-        let mut pairs = Pairs::default();
-        pairs.text("listen", self.listen.as_ref());
-        self.kafka.push(&mut pairs);
-        self.store.push(&mut pairs);
-        self.auth.push(&mut pairs);
-        let role = Role::prepare("fanout", &self.config, pairs).await?;
-        let listen = role.settings.listen.as_deref().unwrap_or(LISTEN);
-        let (listener, address) = bind("--listen", resolve("--listen", listen)?).await?;
-        require_loopback(&role.settings, address)?;
+        let (role, listener, address) = self.serving.bind("fanout", self.listen, LISTEN).await?;
         let access = access(&role.settings, None, SCOPES, &role.process.clock)?;
         let (fanout, part) = start_fanout(&role.settings, &role.process, &role.bus, &role.store, &access)?;
         let http = serve(listener, fanout.routes());

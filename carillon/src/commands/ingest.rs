@@ -4,11 +4,8 @@
 
 use anyhow::Result;
 
-use super::role::{Role, SCOPES};
-use crate::{
-    settings::{AuthFlags, ConfigFlags, KafkaFlags, Pairs, StoreFlags},
-    stack::{access, bind, page_key, require_loopback, resolve, serve, start_ingest},
-};
+use super::role::{SCOPES, Serving};
+use crate::stack::{access, page_key, serve, start_ingest};
 
 /// Where ingest listens without being told.
 const LISTEN: &str = "127.0.0.1:8080";
@@ -22,26 +19,12 @@ pub(crate) struct Args {
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
     #[command(flatten)]
-    kafka: KafkaFlags,
-    #[command(flatten)]
-    store: StoreFlags,
-    #[command(flatten)]
-    auth: AuthFlags,
-    #[command(flatten)]
-    config: ConfigFlags,
+    serving: Serving,
 }
 
 impl Args {
     pub(crate) async fn run(self) -> Result<()> {
-        let mut pairs = Pairs::default();
-        pairs.text("listen", self.listen.as_ref());
-        self.kafka.push(&mut pairs);
-        self.store.push(&mut pairs);
-        self.auth.push(&mut pairs);
-        let role = Role::prepare("ingest", &self.config, pairs).await?;
-        let listen = role.settings.listen.as_deref().unwrap_or(LISTEN);
-        let (listener, address) = bind("--listen", resolve("--listen", listen)?).await?;
-        require_loopback(&role.settings, address)?;
+        let (role, listener, address) = self.serving.bind("ingest", self.listen, LISTEN).await?;
         let access = access(&role.settings, None, SCOPES, &role.process.clock)?;
         let page_key = page_key(&role.settings, random_secret)?;
         let part = start_ingest(

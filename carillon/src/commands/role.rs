@@ -3,22 +3,57 @@
 //! In: a role's flags. Out: a prepared process, and its end. Always: ports are taken before any work; the
 //! admin port answers until the role has stopped.
 
-use std::{sync::Arc, time::Duration};
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Result;
 use carillon_bus::{Admin, BusConfig};
 use carillon_chassis::{admin, backoff::Backoff, readiness::Condition, tasks::Tasks};
 use carillon_store::NotificationStore;
+use tokio::net::TcpListener;
 use tracing::{info, warn};
 
 use crate::{
     output::Usage,
-    settings::{ConfigFlags, Pairs, Settings, load},
-    stack::{Process, bind, install_telemetry, open_store, resolve, serve},
+    settings::{AuthFlags, ConfigFlags, KafkaFlags, Pairs, Settings, StoreFlags, load},
+    stack::{Process, bind, install_telemetry, open_store, require_loopback, resolve, serve},
 };
 
 /// Scopes of a token that names none, in a cluster.
 pub(crate) const SCOPES: &str = "publish read listen";
+
+/// Flags of a role that serves clients, beside where it listens.
+#[derive(Debug, clap::Args)]
+pub(crate) struct Serving {
+    #[command(flatten)]
+    kafka: KafkaFlags,
+    #[command(flatten)]
+    store: StoreFlags,
+    #[command(flatten)]
+    auth: AuthFlags,
+    #[command(flatten)]
+    config: ConfigFlags,
+}
+
+impl Serving {
+    /// A prepared role and its port; `--no-auth` is refused here for any address but loopback.
+    pub(crate) async fn bind(
+        self,
+        name: &'static str,
+        listen: Option<String>,
+        default: &str,
+    ) -> Result<(Role, TcpListener, SocketAddr)> {
+        let mut pairs = Pairs::default();
+        pairs.text("listen", listen.as_ref());
+        self.kafka.push(&mut pairs);
+        self.store.push(&mut pairs);
+        self.auth.push(&mut pairs);
+        let role = Role::prepare(name, &self.config, pairs).await?;
+        let listen = role.settings.listen.as_deref().unwrap_or(default);
+        let (listener, address) = bind("--listen", resolve("--listen", listen)?).await?;
+        require_loopback(&role.settings, address)?;
+        Ok((role, listener, address))
+    }
+}
 
 /// A role's process before its role.
 pub(crate) struct Role {
