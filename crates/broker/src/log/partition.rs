@@ -46,6 +46,8 @@ pub(crate) struct Partition {
     deleted: AtomicBool,
     /// Whether records came since the last sweep of the tails.
     fresh: AtomicBool,
+    /// Why its files could not be read, as it was logged last.
+    pub(super) told_trouble: Mutex<String>,
     /// Itself, for the queue of files to sync.
     pub(super) this: Weak<Partition>,
 }
@@ -159,6 +161,7 @@ impl Partition {
             watchers: Mutex::default(),
             deleted: AtomicBool::new(false),
             fresh: AtomicBool::new(false),
+            told_trouble: Mutex::default(),
             this: Weak::clone(this),
         });
         partition.sync_recovered()?;

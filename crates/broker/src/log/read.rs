@@ -1,7 +1,8 @@
 //! Reading: records by offset, and offsets by time.
 //!
 //! In: an offset or a timestamp. Out: whole batches, as they were sent, or an offset. Always: nothing at or
-//! beyond the high watermark is given out; what is not in memory is read on a blocking thread.
+//! beyond the high watermark is given out; what is not in memory is read on a blocking thread, and a batch
+//! from a file whose checksum does not match is never given out.
 
 use std::{
     fs::File,
@@ -186,9 +187,15 @@ impl Partition {
         }
     }
 
+    /// A reader asks again and again; the same trouble is logged once.
     fn told<T>(&self, result: io::Result<T>) -> Result<T, ReadError> {
         result.map_err(|error| {
-            error!(dir = %self.dir.display(), error = %error, "log cannot be read");
+            let trouble = error.to_string();
+            let mut told = self.told_trouble.lock();
+            if *told != trouble {
+                error!(dir = %self.dir.display(), error = %error, "log cannot be read");
+                *told = trouble;
+            }
             ReadError::Storage
         })
     }
@@ -219,12 +226,24 @@ fn collect(
     let bytes = read_at_most(file, at, first.bytes.max(max_bytes), place.to)?;
     let from = at;
     while let Some(rest) = usize::try_from(at - from).ok().and_then(|used| bytes.get(used..)) {
-        match Header::parse(rest) {
-            Ok(next) if next.bytes <= rest.len() && next.next_offset() <= end => at += next.bytes as u64,
+        let whole = match Header::parse(rest) {
+            Ok(next) if next.next_offset() <= end => rest.get(..next.bytes),
             _ => break,
+        };
+        let Some(batch) = whole else { break };
+        match Header::check(batch) {
+            Ok(_) => at += batch.len() as u64,
+            Err(_) if at == from => return Err(damaged(at)),
+            Err(_) => break,
         }
     }
     Ok(Bytes::from(bytes).slice(..usize::try_from(at - from).unwrap_or(0)))
+}
+
+/// What was written whole is not whole any more. Only the disk, or a hand, does that.
+fn damaged(at: u64) -> io::Error {
+    let text = format!("damaged at byte {at} (checksum does not match): restore the file from a backup");
+    io::Error::new(io::ErrorKind::InvalidData, text)
 }
 
 /// The first batch from the place on that is wanted, and where it stands.
@@ -240,8 +259,7 @@ fn find(file: &File, place: &Place, wanted: impl Fn(&Header) -> bool) -> io::Res
             window_at = at;
             rest = &window;
         }
-        let header =
-            Header::parse(rest).map_err(|_| io::Error::new(io::ErrorKind::InvalidData, "no batch"))?;
+        let header = Header::parse(rest).map_err(|_| damaged(at))?;
         if wanted(&header) {
             return Ok(Some((at, header)));
         }

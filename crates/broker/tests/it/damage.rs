@@ -7,9 +7,13 @@ use std::{
 };
 
 use carillon_broker::{Broker, BrokerError};
+use kafka_protocol::ResponseError;
 use tempfile::TempDir;
 
-use crate::stage::{Stage, options};
+use crate::{
+    client::records,
+    stage::{Stage, options},
+};
 
 fn log(dir: &Path) -> PathBuf {
     dir.join("topics/t/0/00000000000000000000.log")
@@ -80,6 +84,24 @@ async fn damage_before_valid_records_is_refused_with_file_and_place() {
     );
     assert!(told.contains("restore this file"), "{told}");
     assert_eq!(fs::read(log(dir.path())).unwrap(), damaged, "nothing was changed");
+}
+
+#[tokio::test]
+async fn damage_after_a_clean_stop_is_told_to_readers_and_what_stands_before_it_stays_readable() {
+    let dir = directory(true).await;
+    let bytes = fs::read(log(dir.path())).unwrap();
+    let sixth = bytes.len() / 10 * 5;
+    flip(&log(dir.path()), sixth + bytes.len() / 10 - 2);
+    let stage = Stage::start_in(dir, |_| {}).await.unwrap();
+    let mut client = stage.client().await;
+    let before = client.fetch("t", 0, 0).await;
+    let last = records(&before).last().map(|(offset, ..)| *offset);
+    assert_eq!((before.error_code, last), (0, Some(4)));
+    let damaged = client.fetch("t", 0, 5).await;
+    assert_eq!(damaged.error_code, ResponseError::KafkaStorageError.code());
+    assert!(records(&damaged).is_empty());
+    assert_eq!(client.fetch("t", 0, 6).await.error_code, 0);
+    stage.stop().await;
 }
 
 #[tokio::test]
