@@ -34,13 +34,18 @@ smoke: release ## Check a running instance: POST, frame, Kafka record, stored st
 	@exec $(CARILLON) smoke $(ARGS)
 
 .PHONY: test
-test: tools format lint unit deny ## Everything: formatting, lints, all tests, licences and bans.
+test: tools format lint unit cluster cluster-kill deny ## Everything: formatting, lints, all tests on both lanes, licences and bans.
 	@echo "make test: passed"
 
+# need PROGRAM PACKAGE: installs what brings a program, where that is missing and can be installed.
+need = @command -v $(1) >/dev/null || { command -v apt-get >/dev/null && apt-get update -q && apt-get install -qy $(2); } \
+	  || { echo "make test needs $(1): install it ($(2)) and try again" >&2; exit 1; }
+
 .PHONY: tools
-tools: ## What the tests run beside Rust: curl, which pastes the lines that `carillon up` prints.
-	@command -v curl >/dev/null || { command -v apt-get >/dev/null && apt-get update -q && apt-get install -qy curl; } \
-	  || { echo "make test needs curl: install it and try again" >&2; exit 1; }
+tools: ## What the tests run beside Rust: curl for the README's lines, Java and Maven for Kafka and Cassandra.
+	$(call need,curl,curl)
+	$(call need,$(if $(JAVA_HOME),$(JAVA_HOME)/bin/java,java),openjdk-17-jdk-headless)
+	$(call need,mvn,maven)
 
 .PHONY: format
 format: ## Check the formatting.
@@ -52,8 +57,24 @@ lint: ## Clippy, warnings are errors.
 
 .PHONY: unit
 unit: ## Build and run the tests of every package, stacks on the embedded broker included.
-	$(call lane,build,cargo test --locked --workspace --no-run)
-	$(call lane,tests,cargo test --locked --workspace)
+	$(call lane,build,cargo test --locked --workspace --all-features --no-run)
+	$(call lane,tests,cargo test --locked --workspace --all-features)
+
+.PHONY: cluster
+cluster: tools ## The tests that need three Kafka brokers and Cassandra, on servers of their own.
+	$(call lane,build,cargo test --locked --workspace --all-features --no-run)
+	$(call lane,cluster,$(TARGET)/debug/cluster -- cargo test --locked --workspace --all-features -- \
+	  --ignored --skip under_kill:: --test-threads $(or $(THREADS),4))
+
+KILL_CLUSTER = cargo test --locked --workspace --all-features --test cluster_kill -- --ignored --nocapture
+
+.PHONY: cluster-kill
+cluster-kill: tools ## Each role, a broker and Cassandra killed under load, once.
+	$(call lane,cluster-kill,$(KILL_CLUSTER))
+
+.PHONY: kill-cluster
+kill-cluster: tools ## The same, KILLS times (5).
+	$(call lane,kill-cluster,KILLS=$(or $(KILLS),5) $(KILL_CLUSTER))
 
 .PHONY: deny
 deny: $(DENY) ## Check licences and bans.
@@ -62,17 +83,43 @@ deny: $(DENY) ## Check licences and bans.
 $(DENY):
 	cargo install cargo-deny --version $(CARGO_DENY) --locked --root $(CACHE)/cargo-deny-$(CARGO_DENY)
 
+LOADTEST := $(TARGET)/release/carillon-loadtest --binary $(CARILLON) --seconds $(SECONDS_EACH)
+BARE := $(TARGET)/release/examples
+CLUSTER_REPORTS := ingest-one-broker post-to-frame-one-broker store-cassandra router-cassandra ingest-three-brokers post-to-frame-three-brokers
+
 .PHONY: bench
-bench: release ## Measure everything; prints tables and writes loadtest/baselines/*.json.
+bench: release ## Measure everything on embedded parts; prints tables and writes loadtest/baselines/*.json.
 	cargo build --locked --release -p carillon-loadtest
 	cargo build --locked --release -p carillon-ingest --example bare_handler
 	cargo bench --locked -p carillon-bus --bench produce_consume
 	cargo bench --locked -p carillon-store --bench writes
 	cargo bench --locked -p carillon-router --bench full_path
-	$(TARGET)/release/carillon-loadtest --binary $(CARILLON) --seconds $(SECONDS_EACH) ingest --bare $(TARGET)/release/examples/bare_handler
-	$(TARGET)/release/carillon-loadtest --binary $(CARILLON) --seconds $(SECONDS_EACH) fan-out --sockets 1000 --rate 20
-	$(TARGET)/release/carillon-loadtest --binary $(CARILLON) --seconds $(SECONDS_EACH) end-to-end --rate 1000
-	$(TARGET)/release/carillon-loadtest --binary $(CARILLON) --seconds $(SECONDS_EACH) --fsync interval end-to-end --rate 1000
+	$(LOADTEST) ingest --bare $(BARE)/bare_handler
+	$(LOADTEST) fan-out --sockets 1000 --rate 20
+	$(LOADTEST) end-to-end --rate 1000
+	$(LOADTEST) --fsync interval end-to-end --rate 1000
+
+.PHONY: bench-cluster
+bench-cluster: release ## Measure on one real Kafka broker and on three, with Cassandra, beside bare loops; one table.
+	cargo build --locked --release -p carillon-loadtest -p carillon-fixtures
+	cargo build --locked --release -p carillon-bus --examples
+	cargo bench --locked -p carillon-store --bench cassandra --no-run
+	cargo bench --locked -p carillon-router --bench full_path --no-run
+	cd loadtest/baselines && rm -f $(CLUSTER_REPORTS:=.json)
+	$(TARGET)/release/cluster --brokers 1 -- $(MAKE) --no-print-directory bench-one-broker
+	$(TARGET)/release/cluster --brokers 3 -- $(MAKE) --no-print-directory bench-three-brokers
+	$(LOADTEST) summary $(CLUSTER_REPORTS)
+
+.PHONY: bench-one-broker bench-three-brokers
+bench-one-broker: # On the cluster of CARILLON_TEST_CLUSTER, which has one broker.
+	$(LOADTEST) --threads 8 cluster-ingest --connections 200 --bare $(BARE)/bare_producer
+	$(LOADTEST) cluster-end-to-end --rate 1000 --bare $(BARE)/bare_hops
+	cargo bench --locked -p carillon-store --bench cassandra
+	cargo bench --locked -p carillon-router --bench full_path
+
+bench-three-brokers: # On the cluster of CARILLON_TEST_CLUSTER, which has three.
+	$(LOADTEST) --threads 8 cluster-ingest --connections 200 --bare $(BARE)/bare_producer
+	$(LOADTEST) cluster-end-to-end --rate 200 --bare $(BARE)/bare_hops
 
 .PHONY: kill
 kill: ## The process under load and under kill -9, KILLS times (10).

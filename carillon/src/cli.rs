@@ -77,7 +77,7 @@ impl Command {
             Self::Demo(args) => args.run().await,
             Self::Token(command) => command.run(),
             Self::Topics(command) => command.run().await,
-            Self::Store(command) => command.run(),
+            Self::Store(command) => command.run().await,
             Self::Schemas(command) => command.run(),
             Self::Config(command) => command.run(),
             Self::Smoke(args) => args.run().await,

@@ -4,6 +4,8 @@
 //! that the command chooses, and its help says what.
 
 mod flags;
+mod server_flags;
+mod servers;
 mod values;
 
 use std::path::PathBuf;
@@ -11,8 +13,13 @@ use std::path::PathBuf;
 use carillon_chassis::{secret::Secret, telemetry::LogFormat};
 use serde::{Deserialize, Serialize};
 
-pub(crate) use flags::{AuthFlags, ConfigFlags, DataFlags, KafkaFlags, LayoutFlags, Pairs, StoreFlags, load};
+pub(crate) use flags::{
+    AdminFlags, AuthFlags, ConfigFlags, DataFlags, KafkaFlags, LayoutFlags, Pairs, StoreFlags, load,
+};
+pub(crate) use servers::{CassandraSettings, KafkaSecuritySettings};
 pub(crate) use values::secret_file;
+
+use crate::output::Usage;
 
 /// When a write counts as durable.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, clap::ValueEnum)]
@@ -40,8 +47,12 @@ pub(crate) struct Settings {
     pub(crate) kafka_allow_remote: bool,
     /// Kafka's `host:port`, several separated by commas.
     pub(crate) kafka: String,
-    /// The store of a role, such as `sqlite:PATH`.
+    /// How Kafka is entered.
+    pub(crate) kafka_security: KafkaSecuritySettings,
+    /// The store of a role: `cassandra://HOST:PORT/KEYSPACE` or `sqlite:PATH`.
     pub(crate) store: Option<String>,
+    /// How Cassandra is entered.
+    pub(crate) cassandra: CassandraSettings,
     /// When a write of the embedded broker and of SQLite counts as durable.
     pub(crate) fsync: Fsync,
     /// Whether tokens are ignored; on loopback only.
@@ -132,6 +143,14 @@ pub(crate) struct RouterSettings {
     pub(crate) node: Option<String>,
 }
 
+impl Settings {
+    /// Refuses what contradicts itself, before anything starts.
+    fn check(&self) -> Result<(), Usage> {
+        self.kafka_security.check()?;
+        self.cassandra.check()
+    }
+}
+
 impl Default for Settings {
     fn default() -> Self {
         Self {
@@ -141,7 +160,9 @@ impl Default for Settings {
             kafka_listen: "127.0.0.1:9092".to_owned(),
             kafka_allow_remote: false,
             kafka: "127.0.0.1:9092".to_owned(),
+            kafka_security: KafkaSecuritySettings::default(),
             store: None,
+            cassandra: CassandraSettings::default(),
             fsync: Fsync::Each,
             no_auth: false,
             origins: Vec::new(),

@@ -111,7 +111,8 @@ impl Publisher {
         }
         let away = since.get_or_insert_with(Instant::now).elapsed();
         self.away.store(away >= A_MOMENT, Ordering::Relaxed);
-        Err(AWAY.to_owned())
+        let trouble = self.producer.trouble();
+        Err(trouble.map_or(AWAY.to_owned(), |reason| format!("{AWAY}: {reason}")))
     }
 
     fn failed(&self, error: SendError) -> Refusal {

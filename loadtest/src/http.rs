@@ -3,11 +3,15 @@
 //! In: prepared request bytes. Out: status codes. Always: one request at a time; a response is read whole
 //! before the next request is sent.
 
+mod blocking;
+
 use anyhow::{Context, Result, bail};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
 };
+
+pub use blocking::BlockingConnection;
 
 /// A connection to a server on loopback.
 pub struct Connection {
@@ -55,21 +59,16 @@ impl Connection {
             if self.stream.read_buf(&mut self.buffer).await? == 0 {
                 bail!("the server closed the connection");
             }
-            if let Some((status, length)) = response_head(&self.buffer)? {
-                self.read_up_to(length).await?;
-                return Ok(status);
+            if let Some(head) = Head::read(&self.buffer)? {
+                self.read_up_to(head.length).await?;
+                return Ok(head.status);
             }
         }
     }
 
     /// The body of the last response.
     pub fn body(&self) -> &[u8] {
-        let end = self
-            .buffer
-            .windows(4)
-            .position(|w| w == b"\r\n\r\n")
-            .map_or(0, |at| at + 4);
-        &self.buffer[end..]
+        body(&self.buffer)
     }
 
     async fn read_up_to(&mut self, length: usize) -> Result<()> {
@@ -82,18 +81,58 @@ impl Connection {
     }
 }
 
-/// Status and whole length of a response whose head is complete.
-fn response_head(bytes: &[u8]) -> Result<Option<(u16, usize)>> {
-    let mut headers = [httparse::EMPTY_HEADER; 32];
-    let mut response = httparse::Response::new(&mut headers);
-    let httparse::Status::Complete(head) = response.parse(bytes)? else {
-        return Ok(None);
-    };
-    let length = response
-        .headers
-        .iter()
-        .find(|h| h.name.eq_ignore_ascii_case("content-length"))
-        .and_then(|h| std::str::from_utf8(h.value).ok()?.parse::<usize>().ok())
-        .context("a response without Content-Length")?;
-    Ok(Some((response.code.unwrap_or(0), head + length)))
+/// What a response's head says.
+#[derive(Debug, PartialEq, Eq)]
+struct Head {
+    status: u16,
+    /// Of the whole response in bytes.
+    length: usize,
+}
+
+impl Head {
+    /// `None` while the head is not complete.
+    fn read(bytes: &[u8]) -> Result<Option<Self>> {
+        let mut headers = [httparse::EMPTY_HEADER; 32];
+        let mut response = httparse::Response::new(&mut headers);
+        let httparse::Status::Complete(head) = response.parse(bytes)? else {
+            return Ok(None);
+        };
+        let length = response
+            .headers
+            .iter()
+            .find(|h| h.name.eq_ignore_ascii_case("content-length"))
+            .and_then(|h| std::str::from_utf8(h.value).ok()?.parse::<usize>().ok())
+            .context("a response without Content-Length")?;
+        Ok(Some(Self {
+            status: response.code.unwrap_or(0),
+            length: head + length,
+        }))
+    }
+}
+
+fn body(response: &[u8]) -> &[u8] {
+    let end = response
+        .windows(4)
+        .position(|w| w == b"\r\n\r\n")
+        .map_or(0, |at| at + 4);
+    &response[end..]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_is_read_when_it_is_complete_and_not_before() {
+        let response = b"HTTP/1.1 202 Accepted\r\nContent-Length: 2\r\n\r\n{}";
+        assert_eq!(Head::read(&response[..20]).unwrap(), None);
+        let head = Head::read(response).unwrap().unwrap();
+        assert_eq!((head.status, head.length), (202, response.len()));
+        assert_eq!(body(response), b"{}");
+    }
+
+    #[test]
+    fn a_response_of_unknown_length_is_an_error() {
+        assert!(Head::read(b"HTTP/1.1 200 OK\r\n\r\n").is_err());
+    }
 }

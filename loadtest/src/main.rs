@@ -1,80 +1,125 @@
 //! `carillon-loadtest`: one command per scenario.
 //!
 //! In: the binary to measure and figures of size. Out: a table, and a baseline file.
-//! Always: loopback only; ends by itself.
+//! Always: loopback only; ends by itself, and with an error when the run was not good.
 
-use std::{path::PathBuf, time::Duration};
+mod arguments;
 
-use anyhow::Result;
-use carillon_loadtest::scenario;
-use clap::{Parser, Subcommand};
+use std::{
+    hash::{BuildHasher, Hasher, RandomState},
+    io::Write,
+    process::ExitCode,
+    time::Duration,
+};
 
-/// Measures a Carillon on loopback. Starts the server itself and stops it at the end.
-#[derive(Parser)]
-#[command(
-    version,
-    after_help = "Example: carillon-loadtest end-to-end --rate 1000 --seconds 10"
-)]
-struct Arguments {
-    /// The binary to measure.
-    #[arg(long, global = true, default_value = "target/release/carillon")]
-    binary: PathBuf,
-    /// When a write counts as durable: each (fsync before the answer) or interval.
-    #[arg(long, global = true, default_value = "each")]
-    fsync: String,
-    /// How long to measure.
-    #[arg(long, global = true, default_value_t = 10)]
-    seconds: u64,
-    #[command(subcommand)]
-    scenario: Scenario,
+use anyhow::{Context, Result, bail};
+use arguments::{Arguments, Scenario};
+use carillon_loadtest::{
+    place::Place,
+    report::{Report, Summary},
+    scenario::{self, Load},
+};
+use clap::Parser;
+use tokio::signal::unix::{SignalKind, signal};
+
+/// Servers that compile while they run need longer to warm up than ours.
+const SERVERS_WARM_UP: Duration = Duration::from_secs(5);
+
+fn main() -> ExitCode {
+    match measure(Arguments::parse()) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(error) => {
+            // What went wrong last stands last: the logs go before it.
+            let chain: Vec<String> = error.chain().map(ToString::to_string).collect();
+            drop(writeln!(std::io::stderr(), "error: {}", chain.join("\n")));
+            ExitCode::FAILURE
+        }
+    }
 }
 
-#[derive(Subcommand)]
-enum Scenario {
-    /// Single posts in a closed loop; ingest in a process of its own.
-    Ingest {
-        /// Connections that post without a pause.
-        #[arg(long, default_value_t = 200)]
-        connections: u32,
-        /// A bare handler that parses the same JSON, to compare with.
-        #[arg(long)]
-        bare: Option<PathBuf>,
-    },
-    /// One channel, many sockets.
-    FanOut {
-        /// Sockets on the channel.
-        #[arg(long, default_value_t = 1000)]
-        sockets: u32,
-        /// Posts per second.
-        #[arg(long, default_value_t = 20)]
-        rate: u32,
-    },
-    /// POST to frame at a fixed rate, from the intended send time.
-    EndToEnd {
-        /// Posts per second.
-        #[arg(long, default_value_t = 1000)]
-        rate: u32,
-    },
+fn measure(arguments: Arguments) -> Result<()> {
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(arguments.threads)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let mut terminated = signal(SignalKind::terminate())?;
+        let mut interrupted = signal(SignalKind::interrupt())?;
+        tokio::select! {
+            outcome = run(arguments) => outcome,
+            _ = terminated.recv() => bail!("terminated"),
+            _ = interrupted.recv() => bail!("interrupted"),
+        }
+    })
 }
 
-#[tokio::main]
-async fn main() -> Result<()> {
+async fn run(arguments: Arguments) -> Result<()> {
     let Arguments {
         binary,
         fsync,
         seconds,
+        threads,
         scenario,
-    } = Arguments::parse();
+    } = arguments;
     let length = Duration::from_secs(seconds);
-    let report = match scenario {
+    let mut report = match scenario {
         Scenario::Ingest { connections, bare } => {
             scenario::ingest(&binary, bare.as_deref(), &fsync, connections, length).await?
         }
         Scenario::FanOut { sockets, rate } => {
             scenario::fan_out(&binary, &fsync, sockets, rate, length).await?
         }
-        Scenario::EndToEnd { rate } => scenario::end_to_end(&binary, &fsync, rate, length).await?,
+        Scenario::EndToEnd { rate, tenants } => {
+            let load = Load {
+                rate,
+                tenants,
+                length,
+                warm_up: length / 4,
+            };
+            scenario::end_to_end(&binary, &fsync, load).await?
+        }
+        Scenario::ClusterIngest {
+            connections,
+            bare,
+            place,
+        } => {
+            let place = Place::new(&place, &run_name())?;
+            scenario::cluster_ingest(&binary, &place, &bare, connections, length).await?
+        }
+        Scenario::ClusterEndToEnd {
+            rate,
+            tenants,
+            bare,
+            place,
+        } => {
+            let place = Place::new(&place, &run_name())?;
+            let load = Load {
+                rate,
+                tenants,
+                length,
+                warm_up: (length / 2).max(SERVERS_WARM_UP),
+            };
+            scenario::cluster_end_to_end(&binary, &place, &bare, load).await?
+        }
+        Scenario::Summary { reports } => return summary(&reports),
     };
+    report.setting("client threads", threads);
     report.finish()?;
+    Ok(())
+}
+
+/// What no other run is called.
+fn run_name() -> String {
+    format!("bench-{:016x}", RandomState::new().build_hasher().finish())
+}
+
+fn summary(names: &[String]) -> Result<()> {
+    let reports: Vec<Report> = names
+        .iter()
+        .map(|name| Report::read(name).with_context(|| format!("the report {name}")))
+        .collect::<Result<_>>()?;
+    std::io::stdout()
+        .lock()
+        .write_all(Summary(&reports).table().as_bytes())?;
     Ok(())
 }

@@ -1,41 +1,24 @@
 //! Reports: what was measured, where, and with which settings.
 //!
 //! In: figures. Out: a table on standard output and `loadtest/baselines/<name>.json`.
-//! Always: a figure stands beside its unit, its target if it has one, the machine and the commit.
+//! Always: a figure stands beside its unit, its bare loop and its target if it has them, the machine and the
+//! commit.
 
-use std::{collections::BTreeMap, io::Write, path::PathBuf, process::Command};
+mod figure;
+mod origin;
+mod summary;
 
-use serde::Serialize;
+use std::{collections::BTreeMap, io::Write, path::PathBuf};
 
-/// One measured figure.
-#[derive(Debug, Clone, Serialize)]
-pub struct Figure {
-    /// What was measured.
-    pub what: String,
-    /// How much.
-    pub value: f64,
-    /// Of what.
-    pub unit: String,
-    /// The target, in words, where there is one.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub target: Option<String>,
-}
+use serde::{Deserialize, Serialize};
 
-/// Where and of what a report was made.
-#[derive(Debug, Clone, Serialize)]
-pub struct Machine {
-    /// The processor's name.
-    pub processor: String,
-    /// How many of them.
-    pub cores: usize,
-    /// Memory in MiB.
-    pub memory_mib: u64,
-    /// The kernel's release.
-    pub kernel: String,
-}
+use figure::shown;
+pub use figure::{Figure, Gate};
+pub use origin::Machine;
+pub use summary::Summary;
 
 /// A report in the making.
-#[derive(Debug, Clone, Serialize)]
+#[derive(Debug, Clone, Serialize, Deserialize)]
 pub struct Report {
     name: String,
     commit: String,
@@ -49,8 +32,8 @@ impl Report {
     pub fn new(name: &str) -> Self {
         Self {
             name: name.to_owned(),
-            commit: commit(),
-            machine: machine(),
+            commit: origin::commit(),
+            machine: Machine::here(),
             settings: BTreeMap::new(),
             figures: Vec::new(),
         }
@@ -62,15 +45,24 @@ impl Report {
         self
     }
 
-    /// Adds a figure.
+    /// Adds a figure. A target that begins with `<=` or `>=` and a number is compared with it.
     pub fn figure(&mut self, what: &str, value: f64, unit: &str, target: Option<&str>) -> &mut Self {
-        let target = target.map(str::to_owned);
-        self.figures.push(Figure {
-            what: what.to_owned(),
-            value,
-            unit: unit.to_owned(),
-            target,
-        });
+        self.figures.push(Figure::new(what, value, unit, None, target));
+        self
+    }
+
+    /// Adds a figure beside the same one of a bare loop in the same run. The target is one of their ratio,
+    /// such as `<= 1.25`.
+    pub fn beside(
+        &mut self,
+        what: &str,
+        value: f64,
+        unit: &str,
+        bare: f64,
+        target: Option<&str>,
+    ) -> &mut Self {
+        self.figures
+            .push(Figure::new(what, value, unit, Some(bare), target));
         self
     }
 
@@ -80,10 +72,24 @@ impl Report {
     /// When either cannot be written.
     pub fn finish(&self) -> std::io::Result<()> {
         std::io::stdout().lock().write_all(self.table().as_bytes())?;
-        let dir = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("baselines");
-        std::fs::create_dir_all(&dir)?;
+        std::fs::create_dir_all(baselines())?;
         let json = serde_json::to_string_pretty(self).map_err(std::io::Error::other)?;
-        std::fs::write(dir.join(format!("{}.json", self.name)), json + "\n")
+        std::fs::write(baseline(&self.name), json + "\n")
+    }
+
+    /// Reads a baseline file.
+    ///
+    /// # Errors
+    /// When there is none of this name, or it is no report.
+    pub fn read(name: &str) -> std::io::Result<Self> {
+        let text = std::fs::read(baseline(name))?;
+        serde_json::from_slice(&text).map_err(std::io::Error::other)
+    }
+
+    /// The figure of this name, when this report and that one are of the same commit.
+    pub fn figure_of(&self, other: &Self, what: &str) -> Option<&Figure> {
+        let same = self.commit == other.commit;
+        self.figures.iter().find(|f| same && f.what == what)
     }
 
     fn table(&self) -> String {
@@ -101,74 +107,34 @@ impl Report {
         let settings: Vec<String> = self.settings.iter().map(|(k, v)| format!("{k}={v}")).collect();
         out += &format!("settings: {}\n", settings.join(" "));
         for figure in &self.figures {
-            let target = figure
-                .target
-                .as_ref()
-                .map(|t| format!("   (target {t})"))
-                .unwrap_or_default();
-            out += &format!(
-                "  {:<52} {:>14} {}{target}\n",
-                figure.what,
-                shown(figure.value),
-                figure.unit
-            );
+            out += &line(figure);
         }
         out
     }
 }
 
-/// Three significant digits for small figures, whole numbers for large ones.
-fn shown(value: f64) -> String {
-    if value.abs() >= 100.0 {
-        format!("{value:.0}")
-    } else {
-        format!("{value:.2}")
-    }
+fn line(figure: &Figure) -> String {
+    let beside = match (figure.bare, figure.ratio) {
+        (Some(bare), Some(ratio)) => format!("   (bare {}, {ratio:.2} x)", shown(bare)),
+        _ => String::new(),
+    };
+    let target = figure
+        .target
+        .as_ref()
+        .map(|target| format!("   (target {target}: {})", figure.verdict()))
+        .unwrap_or_default();
+    format!(
+        "  {:<52} {:>14} {}{beside}{target}\n",
+        figure.what,
+        shown(figure.value),
+        figure.unit
+    )
 }
 
-fn commit() -> String {
-    let git = |args: &[&str]| {
-        let out = Command::new("git")
-            .args(args)
-            .current_dir(env!("CARGO_MANIFEST_DIR"))
-            .output()
-            .ok()?;
-        out.status
-            .success()
-            .then(|| String::from_utf8_lossy(&out.stdout).trim().to_owned())
-    };
-    let Some(commit) = git(&["rev-parse", "--short=12", "HEAD"]) else {
-        return "unknown".to_owned();
-    };
-    // Baselines are written by the runs themselves: only other changes make a tree dirty.
-    let changes = git(&[
-        "status",
-        "--porcelain",
-        "--untracked-files=no",
-        "--",
-        ".",
-        ":!baselines",
-    ]);
-    if changes.is_some_and(|c| !c.is_empty()) {
-        format!("{commit}+changes")
-    } else {
-        commit
-    }
+fn baselines() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("baselines")
 }
 
-fn machine() -> Machine {
-    let read = |path: &str| std::fs::read_to_string(path).unwrap_or_default();
-    let field = |text: &str, name: &str| {
-        let line = text.lines().find(|l| l.starts_with(name));
-        line.and_then(|l| l.split(':').nth(1))
-            .map(|v| v.trim().to_owned())
-    };
-    let kib = field(&read("/proc/meminfo"), "MemTotal")
-        .and_then(|v| v.split_whitespace().next().and_then(|n| n.parse::<u64>().ok()));
-    Machine {
-        processor: field(&read("/proc/cpuinfo"), "model name").unwrap_or_else(|| "unknown".to_owned()),
-        cores: std::thread::available_parallelism().map_or(0, usize::from),
-        memory_mib: kib.unwrap_or(0) / 1024,
-        kernel: read("/proc/sys/kernel/osrelease").trim().to_owned(),
-    }
+fn baseline(name: &str) -> PathBuf {
+    baselines().join(format!("{name}.json"))
 }

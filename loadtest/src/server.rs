@@ -1,29 +1,42 @@
 //! The server under measurement: started by its own command line, ended with the run.
 //!
-//! In: the path of the binary. Out: addresses, a token and the process ids whose use is measured.
-//! Always: everything stands in a temporary directory and on loopback ports; nothing survives the value.
+//! In: the path of the binary. Out: addresses, a token and what the processes use.
+//! Always: everything stands in a temporary directory and on loopback ports; nothing survives the value; a
+//! run during which a process ended is a failed run.
+
+mod child;
+mod cluster;
 
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
-    process::Stdio,
     time::Duration,
 };
 
-use anyhow::{Context, Result, bail};
-use tokio::{
-    process::{Child, Command},
-    time::Instant,
-};
+use anyhow::{Context, Result, anyhow, bail};
+use child::Process;
+use tokio::{process::Command, time::Instant};
 
-use crate::http::Connection;
+use crate::{http::Connection, process::ThreadTimes};
+pub use cluster::{Role, SHARDS};
 
-/// The tenant of every measurement.
+/// The tenant of every measurement that has only one.
 pub const TENANT: &str = "bench";
 
-const START: Duration = Duration::from_secs(60);
+/// A tenant and what lets it in.
+#[derive(Debug, Clone)]
+pub struct Tenant {
+    /// Its id.
+    pub name: String,
+    /// A token that may publish and listen.
+    pub token: String,
+}
 
-/// A running server.
+const START: Duration = Duration::from_secs(60);
+/// How long a command that prepares something may take.
+const COMMAND: Duration = Duration::from_secs(90);
+
+/// A running server: one process or several.
 pub struct Server {
     /// `host:port` of ingest.
     pub ingest: String,
@@ -31,9 +44,8 @@ pub struct Server {
     pub fanout: String,
     /// A token of [`TENANT`] that may publish and listen.
     pub token: String,
-    /// The process whose processor time the run is charged with.
-    pub pid: u32,
-    children: Vec<Child>,
+    processes: Vec<Process>,
+    variables: Vec<(String, String)>,
     dir: tempfile::TempDir,
     binary: PathBuf,
     secret: PathBuf,
@@ -47,25 +59,21 @@ impl Server {
     pub async fn up(binary: &Path, fsync: &str) -> Result<Self> {
         let mut server = Self::prepare(binary).await?;
         let (listen, kafka) = (free_port()?, free_port()?);
-        let data = server.dir.path().join("data");
-        server
-            .start(&[
-                "up",
-                "--listen",
-                &listen,
-                "--kafka-listen",
-                &kafka,
-                "--data-dir",
-                &data.display().to_string(),
-                "--fsync",
-                fsync,
-                "--auth-hs256-secret-file",
-                &server.secret.display().to_string(),
-            ])
-            .await?;
+        let data = server.dir.path().join("data").display().to_string();
+        let secret = server.secret.display().to_string();
+        let place = ["--listen", &listen, "--kafka-listen", &kafka];
+        let rest = [
+            "--data-dir",
+            &data,
+            "--fsync",
+            fsync,
+            "--auth-hs256-secret-file",
+            &secret,
+        ];
+        server.start("up", true, &[&["up"], &place[..], &rest[..]].concat())?;
         server.ingest.clone_from(&listen);
-        server.fanout = listen;
-        server.wait_ready(&server.ingest.clone()).await?;
+        server.fanout.clone_from(&listen);
+        server.wait_ready(&listen).await?;
         Ok(server)
     }
 
@@ -77,17 +85,8 @@ impl Server {
         let mut server = Self::prepare(binary).await?;
         let (listen, admin, kafka) = (free_port()?, free_port()?, free_port()?);
         let data = server.dir.path().join("data").display().to_string();
-        server
-            .start(&[
-                "broker",
-                "--kafka-listen",
-                &kafka,
-                "--data-dir",
-                &data,
-                "--fsync",
-                fsync,
-            ])
-            .await?;
+        let broker = ["broker", "--kafka-listen", &kafka, "--data-dir", &data];
+        server.start("broker", false, &[&broker[..], &["--fsync", fsync]].concat())?;
         wait_port(&kafka).await?;
         server
             .run(&["topics", "apply", "--kafka", &kafka, "--replication", "1"])
@@ -107,10 +106,58 @@ impl Server {
             "--auth-hs256-secret-file",
             &secret,
         ];
-        server.start(&arguments).await?;
+        server.start("ingest", true, &arguments)?;
         server.ingest = listen;
         server.wait_ready(&admin).await?;
         Ok(server)
+    }
+
+    /// Processor time that the measured processes have used so far.
+    pub fn cpu(&self) -> Duration {
+        self.measured().map(Process::cpu).sum()
+    }
+
+    /// The same for each, by its name.
+    pub fn cpu_each(&self) -> Vec<(String, Duration)> {
+        self.measured().map(|p| (p.name.clone(), p.cpu())).collect()
+    }
+
+    /// The same for each of their threads.
+    pub fn thread_times(&self) -> ThreadTimes {
+        self.measured().flat_map(Process::thread_times).collect()
+    }
+
+    /// Resident memory of the measured processes in bytes.
+    pub fn resident(&self) -> u64 {
+        self.measured().map(Process::resident).sum()
+    }
+
+    fn measured(&self) -> impl Iterator<Item = &Process> {
+        self.processes.iter().filter(|p| p.measured)
+    }
+
+    /// Hands a run's outcome on, when the run was good and every process is still there.
+    ///
+    /// # Errors
+    /// When the run failed or a process ended; with the end of every log.
+    pub fn judge<T>(&mut self, outcome: Result<T>) -> Result<T> {
+        let ended = self.ended()?;
+        let failure = match outcome {
+            Ok(outcome) if ended.is_empty() => return Ok(outcome),
+            Ok(_) => anyhow!("a process ended during the run"),
+            Err(error) => error,
+        };
+        Err(failure.context(format!("{}{}", self.logs(), ended.join("\n"))))
+    }
+
+    fn ended(&mut self) -> Result<Vec<String>> {
+        let mut ended = Vec::new();
+        for process in &mut self.processes {
+            if let Some(status) = process.ended()? {
+                ended.push(format!("{} ended with {status}", process.name));
+            }
+        }
+        Ok(ended)
     }
 
     async fn prepare(binary: &Path) -> Result<Self> {
@@ -124,92 +171,93 @@ impl Server {
             ingest: String::new(),
             fanout: String::new(),
             token: String::new(),
-            pid: 0,
-            children: Vec::new(),
+            processes: Vec::new(),
+            variables: Vec::new(),
             dir,
             binary,
             secret,
         };
-        let secret = server.secret.display().to_string();
-        let mint = [
-            "token",
-            "mint",
-            "--hs256-secret-file",
-            &secret,
-            "--tenant",
-            TENANT,
-            "--sub",
-            "loadtest",
-        ];
-        server.token = server.run(&mint).await?.trim().to_owned();
+        server.token = server.mint(TENANT).await?;
         Ok(server)
     }
 
+    async fn mint(&self, tenant: &str) -> Result<String> {
+        let secret = self.secret.display().to_string();
+        let of = ["--tenant", tenant, "--sub", "loadtest"];
+        let mint = [&["token", "mint", "--hs256-secret-file", &secret], &of[..]].concat();
+        Ok(self.run(&mint).await?.trim().to_owned())
+    }
+
+    /// So many tenants with their tokens.
+    ///
+    /// # Errors
+    /// When a token cannot be made.
+    pub async fn tenants(&self, count: u32) -> Result<Vec<Tenant>> {
+        let mut tenants = Vec::new();
+        for number in 0..count {
+            let name = format!("{TENANT}-{number}");
+            let token = self.mint(&name).await?;
+            tenants.push(Tenant { name, token });
+        }
+        Ok(tenants)
+    }
+
+    /// A setting that every process gets through its environment.
+    fn variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(&self.binary);
-        command
-            .args(arguments)
-            .current_dir(self.dir.path())
-            .stdin(Stdio::null())
-            .kill_on_drop(true);
+        let mut command = child::command(&self.binary);
+        command.args(arguments).current_dir(self.dir.path());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command
     }
 
     async fn run(&self, arguments: &[&str]) -> Result<String> {
-        let output = self.command(arguments).output().await?;
+        let what = format!("carillon {}", arguments.join(" "));
+        let output = tokio::time::timeout(COMMAND, self.command(arguments).output())
+            .await
+            .with_context(|| format!("{what}: not within {COMMAND:?}"))??;
         if !output.status.success() {
-            bail!(
-                "carillon {}: {}",
-                arguments.join(" "),
-                String::from_utf8_lossy(&output.stderr)
-            );
+            bail!("{what}: {}", String::from_utf8_lossy(&output.stderr));
         }
         Ok(String::from_utf8(output.stdout)?)
     }
 
-    async fn start(&mut self, arguments: &[&str]) -> Result<()> {
-        let log = std::fs::File::create(self.dir.path().join(format!("{}.log", arguments[0])))?;
-        let child = self
-            .command(arguments)
-            .stdout(log.try_clone()?)
-            .stderr(log)
-            .spawn()?;
-        self.pid = child.id().context("the server ended at once")?;
-        self.children.push(child);
+    fn start(&mut self, name: &str, measured: bool, arguments: &[&str]) -> Result<()> {
+        let mut command = self.command(arguments);
+        let process = Process::start(name, measured, &mut command, self.dir.path())?;
+        self.processes.push(process);
         Ok(())
     }
 
     async fn wait_ready(&mut self, host: &str) -> Result<()> {
         let deadline = Instant::now() + START;
         let request = format!("GET /ready HTTP/1.1\r\nHost: {host}\r\n\r\n");
+        let mut last = "nobody listens".to_owned();
         while Instant::now() < deadline {
             if let Ok(mut connection) = Connection::open(host).await
-                && connection
-                    .send(request.as_bytes())
-                    .await
-                    .is_ok_and(|status| status == 200)
+                && let Ok(status) = connection.send(request.as_bytes()).await
             {
-                return Ok(());
+                if status == 200 {
+                    return Ok(());
+                }
+                last = String::from_utf8_lossy(connection.body()).into_owned();
             }
-            if let Some(child) = self.children.last_mut()
-                && let Some(status) = child.try_wait()?
-            {
-                bail!("the server ended with {status}: {}", self.logs());
+            if !self.ended()?.is_empty() {
+                return self.judge(Err(anyhow!("a process ended before it was ready")));
             }
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
-        bail!("the server did not become ready: {}", self.logs())
+        self.judge(Err(anyhow!("not ready within {START:?}: {last}")))
     }
 
     fn logs(&self) -> String {
-        let Ok(entries) = std::fs::read_dir(self.dir.path()) else {
-            return String::new();
-        };
-        let logs = entries
-            .flatten()
-            .map(|e| e.path())
-            .filter(|p| p.extension().is_some_and(|x| x == "log"));
-        logs.filter_map(|p| std::fs::read_to_string(p).ok()).collect()
+        self.processes
+            .iter()
+            .map(|process| process.log() + "\n")
+            .collect()
     }
 }
 

@@ -1,37 +1,39 @@
 //! The router's full path: consume, decode, store, dispatch, record, commit.
 //!
-//! In: a backlog on the embedded broker (`--count N --tenants T --fsync each|interval`).
+//! In: a backlog (`--count N --tenants T --fsync each|interval`) on the embedded broker and SQLite, or on the
+//! Kafka and Cassandra of the test cluster that `CARILLON_TEST_CLUSTER` describes.
 //! Out: notifications per second and CPU per notification, by thread.
-//! Always: router, store and broker are the real ones; the broker's share is told apart.
+//! Always: router, store and broker are the real ones; the embedded broker's share is told apart.
+
+#[path = "full_path/servers.rs"]
+mod servers;
 
 use std::{
-    collections::BTreeMap,
     error::Error,
-    fs,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
-use carillon_broker::{Broker, Options};
 use carillon_bus::{Admin, BusConfig, Outgoing, Producer, SendError};
 use carillon_chassis::{clock::Clock, metrics::Metrics, readiness::Readiness, tasks::Tasks};
-use carillon_loadtest::report::Report;
+use carillon_loadtest::{
+    process::{ThreadTimes, own_cpu_time, spent, thread_times},
+    report::Report,
+};
 use carillon_router::{Router, RouterConfig, RouterDeps};
 use carillon_schemas::{
     envelope,
     headers::{self, Headers},
-    topics::Layout,
 };
-use carillon_store::{NotificationStore, SqliteOptions, SqliteStore};
+use servers::Servers;
 use tokio::runtime::{Builder, Runtime};
 use tokio_util::sync::CancellationToken;
 
-type Outcome<T> = Result<T, Box<dyn Error>>;
+type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
-/// Linux counts CPU time in hundredths of a second.
-const TICK: Duration = Duration::from_millis(10);
-const LAYOUT: Layout = Layout::SINGLE;
+/// How long the backlog may take.
+const PATIENCE: Duration = Duration::from_secs(300);
 
 struct Settings {
     count: u64,
@@ -41,25 +43,12 @@ struct Settings {
 
 fn main() -> Outcome<()> {
     let settings = settings();
-    let dir = tempfile::tempdir()?;
-    let brokers = runtime("broker", 2)?;
-    let roles = runtime("router", 1)?;
-    let stop = CancellationToken::new();
-    let mut options = Options::new(dir.path().join("broker"));
-    if !settings.fsync {
-        options.fsync = carillon_broker::Fsync::Interval(Duration::from_millis(100));
-    }
-    let broker = brokers.block_on(Broker::bind(options))?;
-    let bus = BusConfig::new(broker.local_addr().to_string());
-    let token = stop.clone();
-    let serving = brokers.spawn(async move { broker.run(token).await });
-    let store = Arc::new(open_store(&dir, &settings)?);
-    roles.block_on(preload(&bus, &settings))?;
-    let measured = roles.block_on(measure(&bus, store, settings.count))?;
-    report(&settings, &measured)?;
-    stop.cancel();
-    brokers.block_on(serving)??;
-    Ok(())
+    let roles = roles()?;
+    let servers = Servers::start(&roles, settings.fsync)?;
+    roles.block_on(preload(&servers, &settings))?;
+    let measured = roles.block_on(measure(&servers, settings.count))?;
+    report(&servers, &settings, &measured)?;
+    servers.stop(&roles)
 }
 
 fn settings() -> Settings {
@@ -71,38 +60,26 @@ fn settings() -> Settings {
     };
     let number = |name: &str, or: u64| value(name).and_then(|v| v.parse().ok()).unwrap_or(or);
     Settings {
-        count: number("--count", 200_000),
+        count: number("--count", servers::backlog()),
         tenants: number("--tenants", 100),
         fsync: value("--fsync").is_none_or(|v| v != "interval"),
     }
 }
 
-fn runtime(name: &'static str, threads: usize) -> Outcome<Runtime> {
+fn roles() -> Outcome<Runtime> {
     let mut builder = Builder::new_multi_thread();
     Ok(builder
-        .worker_threads(threads)
-        .thread_name(name)
+        .worker_threads(1)
+        .thread_name("router")
         .enable_all()
         .build()?)
 }
 
-fn open_store(dir: &tempfile::TempDir, settings: &Settings) -> Outcome<SqliteStore> {
-    let mut options = SqliteOptions::default();
-    if !settings.fsync {
-        options.fsync = carillon_store::Fsync::Interval(Duration::from_millis(100));
-    }
-    let path = dir.path().join("carillon.db");
-    Ok(SqliteStore::open(
-        path,
-        options,
-        Clock::system(),
-        &Metrics::new(),
-    )?)
-}
-
-async fn preload(bus: &BusConfig, settings: &Settings) -> Outcome<()> {
-    let (metrics, tasks) = (Metrics::new(), Tasks::new());
-    Admin::new(bus, &metrics)?.apply(&bus.topics.all(&LAYOUT)).await?;
+async fn preload(servers: &Servers, settings: &Settings) -> Outcome<()> {
+    let (bus, metrics, tasks) = (&servers.bus, Metrics::new(), Tasks::new());
+    Admin::new(bus, &metrics)?
+        .apply(&bus.topics.all(&servers.layout))
+        .await?;
     let producer = Producer::new(bus, &metrics, &tasks)?;
     let topic: Arc<str> = bus.topics.notifications.as_str().into();
     for n in 0..settings.count {
@@ -139,25 +116,20 @@ fn record(topic: &Arc<str>, n: u64, tenant: u64) -> Outgoing {
 struct Measured {
     wall: Duration,
     process: Duration,
-    threads: BTreeMap<String, Duration>,
+    threads: ThreadTimes,
     batches: f64,
 }
 
-async fn measure(bus: &BusConfig, store: Arc<dyn NotificationStore>, count: u64) -> Outcome<Measured> {
+async fn measure(servers: &Servers, count: u64) -> Outcome<Measured> {
     let (metrics, tasks) = (Metrics::new(), Tasks::new());
-    let deps = RouterDeps {
-        bus: bus.clone(),
-        metrics: metrics.clone(),
-        readiness: Readiness::default(),
-        clock: Clock::system(),
-        store,
-        tasks: tasks.clone(),
-    };
-    let mut config = RouterConfig::new("router", "bench");
-    config.shards = LAYOUT.shards;
+    let deps = deps(&servers.bus, servers, &metrics, &tasks);
+    // The group is as much this run's own as the topics are.
+    let group = format!("{}router", servers.bus.topics.notifications);
+    let mut config = RouterConfig::new(group, "bench");
+    config.shards = servers.layout.shards;
     let router = Router::new(config, deps)?;
-    let stop = CancellationToken::new();
-    let (threads, process, begun) = (thread_times()?, process_time()?, Instant::now());
+    let (stop, pid) = (CancellationToken::new(), std::process::id());
+    let (threads, process, begun) = (thread_times(pid), own_cpu_time(), Instant::now());
     let token = stop.clone();
     let (ended, end) = tokio::sync::oneshot::channel();
     tasks.spawn("router", async move {
@@ -165,13 +137,16 @@ async fn measure(bus: &BusConfig, store: Arc<dyn NotificationStore>, count: u64)
     });
     let finished = metrics.counter("carillon_router_finished_total", "");
     while finished.get() < count {
+        if begun.elapsed() > PATIENCE {
+            return Err(format!("{} of {count} after {PATIENCE:?}", finished.get()).into());
+        }
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     let wall = begun.elapsed();
     let measured = Measured {
         wall,
-        process: process_time()?.saturating_sub(process),
-        threads: difference(thread_times()?, &threads),
+        process: own_cpu_time().saturating_sub(process),
+        threads: spent(&threads, thread_times(pid)),
         batches: metrics
             .histogram("carillon_router_batch_records", "", &[])
             .get_sample_count() as f64,
@@ -182,47 +157,18 @@ async fn measure(bus: &BusConfig, store: Arc<dyn NotificationStore>, count: u64)
     Ok(measured)
 }
 
-fn difference(
-    after: BTreeMap<String, Duration>,
-    before: &BTreeMap<String, Duration>,
-) -> BTreeMap<String, Duration> {
-    let since = |name: &String| before.get(name).copied().unwrap_or_default();
-    after
-        .into_iter()
-        .map(|(name, time)| (name.clone(), time.saturating_sub(since(&name))))
-        .collect()
-}
-
-fn process_time() -> Outcome<Duration> {
-    Ok(cpu_time(&fs::read_to_string("/proc/self/stat")?))
-}
-
-/// CPU time by the name of the thread, numbers at its end left out.
-fn thread_times() -> Outcome<BTreeMap<String, Duration>> {
-    let mut times = BTreeMap::<String, Duration>::new();
-    for task in fs::read_dir("/proc/self/task")? {
-        let Ok(stat) = fs::read_to_string(task?.path().join("stat")) else {
-            continue;
-        };
-        let name = stat.split(['(', ')']).nth(1).unwrap_or_default();
-        let name = name.trim_end_matches(|c: char| c.is_ascii_digit()).to_owned();
-        *times.entry(name).or_default() += cpu_time(&stat);
+fn deps(bus: &BusConfig, servers: &Servers, metrics: &Metrics, tasks: &Tasks) -> RouterDeps {
+    RouterDeps {
+        bus: bus.clone(),
+        metrics: metrics.clone(),
+        readiness: Readiness::default(),
+        clock: Clock::system(),
+        store: Arc::clone(&servers.store),
+        tasks: tasks.clone(),
     }
-    Ok(times)
 }
 
-/// User and system time of a stat line: the 14th and 15th field.
-fn cpu_time(stat: &str) -> Duration {
-    let fields = stat.rsplit(") ").next().unwrap_or_default().split(' ');
-    let ticks: u32 = fields
-        .skip(11)
-        .take(2)
-        .filter_map(|ticks| ticks.parse::<u32>().ok())
-        .sum();
-    TICK * ticks
-}
-
-fn report(settings: &Settings, measured: &Measured) -> Outcome<()> {
+fn report(servers: &Servers, settings: &Settings, measured: &Measured) -> Outcome<()> {
     let count = settings.count as f64;
     let each = |time: Duration| time.as_secs_f64() * 1e6 / count;
     let own: Duration = measured
@@ -231,12 +177,15 @@ fn report(settings: &Settings, measured: &Measured) -> Outcome<()> {
         .filter(|(name, _)| *name != "broker")
         .map(|(_, t)| *t)
         .sum();
-    let mut report = Report::new("router");
+    let mut report = Report::new(servers.report);
     report
         .setting("notifications", settings.count)
         .setting("tenants", settings.tenants)
-        .setting("shards", LAYOUT.shards)
-        .setting("fsync", if settings.fsync { "each" } else { "every 100 ms" })
+        .setting("shards", servers.layout.shards);
+    for (name, value) in &servers.settings {
+        report.setting(name, value);
+    }
+    report
         .figure(
             "notifications, decode to commit",
             count / measured.wall.as_secs_f64(),
@@ -251,7 +200,10 @@ fn report(settings: &Settings, measured: &Measured) -> Outcome<()> {
             None,
         )
         .figure("CPU each, without the broker's threads", each(own), "us", None)
-        .figure("notifications per core", 1e6 / each(own), "1/s", Some(">= 25000"));
+        .figure("notifications per core", 1e6 / each(own), "1/s", servers.per_core);
+    if let Some(bare) = servers.bare_store(&report) {
+        report.beside("CPU each, beside a bare store loop", each(own), "us", bare, None);
+    }
     for (name, time) in measured.threads.iter().filter(|(_, time)| !time.is_zero()) {
         report.figure(&format!("CPU each, {name}"), each(*time), "us", None);
     }

@@ -1,13 +1,14 @@
 //! Holding: waiting out trouble of the store or of Kafka, in place.
 //!
 //! In: failures and successes of the rooms. Out: waits that grow, a paused consumer, readiness, one log
-//! line per change. Always: while any room holds, the consumer is paused; when none does, it is not.
+//! line per change. Always: while any room holds, the consumer is paused; when none does, it is not. A wait
+//! ends early when the probe sees that what was away is back.
 
 use std::time::Duration;
 
 use carillon_chassis::{backoff::Backoff, readiness::Condition};
 use parking_lot::Mutex;
-use tokio::time::Instant;
+use tokio::{sync::Notify, time::Instant};
 use tracing::{info, warn};
 
 use crate::metrics::Held as HeldMetrics;
@@ -61,8 +62,9 @@ struct Board {
 }
 
 impl Board {
-    fn set(&mut self, site: Site, dependency: Option<Dependency>) {
-        self.held[site as usize] = dependency;
+    /// Gives what the site held for before.
+    fn set(&mut self, site: Site, dependency: Option<Dependency>) -> Option<Dependency> {
+        std::mem::replace(&mut self.held[site as usize], dependency)
     }
 
     fn holds(&self, dependency: Dependency) -> bool {
@@ -78,6 +80,8 @@ impl Board {
 pub(crate) struct Holds {
     state: Mutex<State>,
     conditions: [Condition; 2],
+    /// Per dependency: the probe saw it away and sees it again.
+    back: [Notify; 2],
     pause: Box<dyn Fn(bool) + Send + Sync>,
     metrics: HeldMetrics,
     first: Duration,
@@ -98,14 +102,15 @@ impl Holds {
         pause: impl Fn(bool) + Send + Sync + 'static,
     ) -> Self {
         let mut board = Board::default();
-        board.set(Site::StoreProbe, Some(Dependency::Store));
-        board.set(Site::KafkaProbe, Some(Dependency::Kafka));
+        let _ = board.set(Site::StoreProbe, Some(Dependency::Store));
+        let _ = board.set(Site::KafkaProbe, Some(Dependency::Kafka));
         Self {
             state: Mutex::new(State {
                 board,
                 since: [None, None],
             }),
             conditions,
+            back: Default::default(),
             pause: Box::new(pause),
             metrics,
             first,
@@ -136,7 +141,10 @@ impl Holds {
     fn change(&self, site: Site, dependency: Option<Dependency>, reason: &str) {
         let mut state = self.state.lock();
         let paused = state.board.keeps_records();
-        state.board.set(site, dependency);
+        let before = state.board.set(site, dependency);
+        if let (Some(back), None, Site::StoreProbe | Site::KafkaProbe) = (before, dependency, site) {
+            self.back[back as usize].notify_waiters();
+        }
         for (at, each) in Dependency::ALL.into_iter().enumerate() {
             if !state.board.holds(each) {
                 self.over(each, at, state.since[at].take());
@@ -185,13 +193,17 @@ pub(crate) struct Attempts<'a> {
 }
 
 impl Attempts<'_> {
-    /// An attempt failed because of this: holds, and waits for the time of the next.
+    /// An attempt failed because of this: holds, and waits for the time of the next. After a long outage that
+    /// time may be half a minute away, so the probe, which asks every second, can end the wait.
     pub(crate) async fn wait(&mut self, dependency: Dependency, reason: &str) {
         self.held = true;
         self.holds.hold(self.site, dependency, reason);
-        let wait = self.backoff.next();
-        tokio::time::sleep(wait).await;
-        self.holds.metrics.waited(dependency, wait);
+        let begun = Instant::now();
+        tokio::select! {
+            () = tokio::time::sleep(self.backoff.next()) => {}
+            () = self.holds.back[dependency as usize].notified() => {}
+        }
+        self.holds.metrics.waited(dependency, begun.elapsed());
     }
 }
 
@@ -212,11 +224,15 @@ mod tests {
     use super::*;
 
     fn holds() -> (Holds, Readiness, Arc<Mutex<Vec<bool>>>) {
+        holds_that_wait(Duration::from_millis(100))
+    }
+
+    fn holds_that_wait(first: Duration) -> (Holds, Readiness, Arc<Mutex<Vec<bool>>>) {
         let readiness = Readiness::default();
         let conditions = Dependency::ALL.map(|d| readiness.condition(d.as_str()));
         let pauses = Arc::new(Mutex::new(Vec::new()));
         let told = Arc::clone(&pauses);
-        let waits = (Duration::from_millis(100), Duration::from_secs(30));
+        let waits = (first, first.max(Duration::from_secs(30)));
         let holds = Holds::new(conditions, waits, HeldMetrics::new(&Metrics::new()), move |p| {
             told.lock().push(p)
         });
@@ -249,6 +265,24 @@ mod tests {
         drop(settle);
         assert_eq!(*pauses.lock(), [true, false]);
         assert!(readiness.unmet().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_wait_ends_when_the_probe_sees_what_was_waited_for() {
+        let year = Duration::from_secs(365 * 86_400);
+        let (holds, _, _) = holds_that_wait(year);
+        holds.let_go(Site::KafkaProbe);
+        let mut persist = holds.attempts(Site::Persist);
+        let begun = Instant::now();
+        let seen = async {
+            tokio::time::sleep(Duration::from_secs(3)).await;
+            // Kafka was seen all the time: that is no news for who waits for the store.
+            holds.let_go(Site::KafkaProbe);
+            tokio::time::sleep(Duration::from_secs(4)).await;
+            holds.let_go(Site::StoreProbe);
+        };
+        tokio::join!(persist.wait(Dependency::Store, "away"), seen);
+        assert_eq!(begun.elapsed().as_secs(), 7);
     }
 
     #[test]

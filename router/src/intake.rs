@@ -39,13 +39,16 @@ impl Intake {
         self.waiting.extend(records);
     }
 
-    /// Forgets what is another router's now.
-    pub(crate) fn forget(&mut self, revoked: &[TopicPartition]) {
-        self.waiting.retain(|record| {
-            !revoked
-                .iter()
-                .any(|gone| gone.partition == record.partition && gone.topic == record.topic)
-        });
+    /// Takes out what another router is about to get.
+    pub(crate) fn take_revoked(&mut self, revoked: &[TopicPartition]) -> Vec<Record> {
+        let goes = |record: &Record| {
+            let same =
+                |gone: &TopicPartition| gone.partition == record.partition && gone.topic == record.topic;
+            revoked.iter().any(same)
+        };
+        let (gone, stays) = self.waiting.drain(..).partition(goes);
+        self.waiting = stays;
+        gone.into()
     }
 
     /// The next batch; empty only when nothing waits.
@@ -108,15 +111,16 @@ mod tests {
     }
 
     #[test]
-    fn what_was_revoked_is_forgotten_and_the_rest_is_kept() {
+    fn what_was_revoked_is_taken_out_and_the_rest_is_kept() {
         let mut intake = intake(10, 10_000);
         let mut other = sample::record("acme", 1);
         other.partition = 1;
         intake.push(vec![sample::record("acme", 0), other.clone()]);
-        intake.forget(&[TopicPartition {
+        let gone = intake.take_revoked(&[TopicPartition {
             topic: other.topic.clone(),
             partition: 0,
         }]);
+        assert_eq!(gone, [sample::record("acme", 0)]);
         assert_eq!(intake.take(), [other]);
         assert!(intake.take().is_empty());
     }

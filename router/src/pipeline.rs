@@ -107,7 +107,9 @@ impl Pipeline {
             }
             Event::Revoked(partitions) => {
                 info!(partitions = partitions.len(), "partitions revoked");
-                intake.forget(&partitions);
+                // What is begun goes on: the consumer waits for it, so that the next router does not repeat it.
+                let gone = intake.take_revoked(&partitions);
+                self.settle.let_go(&gone);
             }
         }
     }

@@ -57,8 +57,9 @@ impl Probe {
         if self.producer.connected() {
             self.holds.let_go(Site::KafkaProbe);
         } else {
-            self.holds
-                .hold(Site::KafkaProbe, Dependency::Kafka, "no broker answers");
+            let reason = self.producer.trouble();
+            let reason = reason.unwrap_or_else(|| "no broker answers".to_owned());
+            self.holds.hold(Site::KafkaProbe, Dependency::Kafka, &reason);
         }
     }
 }

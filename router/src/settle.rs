@@ -5,7 +5,7 @@
 
 use std::sync::Arc;
 
-use carillon_bus::{Ack, GroupConsumer};
+use carillon_bus::{Ack, GroupConsumer, Record};
 use carillon_chassis::clock::Clock;
 use carillon_schemas::cursor::Cursor;
 use carillon_store::{DeadLetter, Dispatched, NewNotification, NotificationStore};
@@ -111,6 +111,14 @@ impl Settle {
         for (at, reason) in write_all(&self.holds, Site::Settle, &rows, write).await {
             let row = &rows[at];
             error!(tenant = %row.tenant, id = %row.id, error = reason.text, "dead, but its state was refused");
+        }
+    }
+
+    /// These were not begun, and another router will get them.
+    pub(crate) fn let_go(&self, records: &[Record]) {
+        for record in records {
+            self.consumer
+                .let_go(&record.topic, record.partition, record.offset);
         }
     }
 

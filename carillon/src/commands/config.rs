@@ -7,7 +7,9 @@ use anyhow::Result;
 
 use crate::{
     output::{self, Format, Ink, OutputArgs, ink},
-    settings::{AuthFlags, ConfigFlags, DataFlags, KafkaFlags, LayoutFlags, Pairs, StoreFlags, load},
+    settings::{
+        AdminFlags, AuthFlags, ConfigFlags, DataFlags, KafkaFlags, LayoutFlags, Pairs, StoreFlags, load,
+    },
 };
 
 /// The commands.
@@ -34,6 +36,8 @@ pub(crate) struct Args {
     #[command(flatten)]
     layout: LayoutFlags,
     #[command(flatten)]
+    admin: AdminFlags,
+    #[command(flatten)]
     store: StoreFlags,
     #[command(flatten)]
     output: OutputArgs,
@@ -54,6 +58,7 @@ impl Command {
         args.data.push(&mut pairs);
         args.kafka.push(&mut pairs);
         args.layout.push(&mut pairs);
+        args.admin.push(&mut pairs);
         args.store.push(&mut pairs);
         args.auth.push(&mut pairs);
         let loaded = load(&args.config, pairs)?;

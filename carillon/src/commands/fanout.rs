@@ -5,8 +5,8 @@
 
 use anyhow::Result;
 
-use super::role::{SCOPES, Serving};
-use crate::stack::{access, serve, start_fanout};
+use super::role::Serving;
+use crate::stack::start_fanout;
 
 /// Where fanout listens without being told.
 const LISTEN: &str = "127.0.0.1:8081";
@@ -14,7 +14,7 @@ const LISTEN: &str = "127.0.0.1:8081";
 /// Arguments of `carillon fanout`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  carillon fanout --kafka kafka-1:9092,kafka-2:9092 --store sqlite:/var/lib/carillon/carillon.db --auth-key-file issuer.pem")]
+  carillon fanout --kafka kafka-1:9092,kafka-2:9092 --store cassandra://cassandra-1,cassandra-2/carillon --auth-key-file issuer.pem")]
 pub(crate) struct Args {
     /// Where WebSocket clients are served [default: 127.0.0.1:8081].
     #[arg(long, value_name = "HOST:PORT")]
@@ -25,16 +25,19 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self) -> Result<()> {
-        let (role, listener, address) = self.serving.bind("fanout", self.listen, LISTEN).await?;
-        let access = access(&role.settings, None, SCOPES, &role.process.clock)?;
-        let (fanout, part) = start_fanout(&role.settings, &role.process, &role.bus, &role.store, &access)?;
-        let http = serve(listener, fanout.routes());
-        role.starting.met();
-        tracing::info!(%address, "fanout serves");
-        role.process.stopping().await;
-        http.close(role.patience() / 3).await;
-        let outcome = part.stop(role.patience() / 2).await;
+        let (role, gate, access) = self.serving.bind("fanout", self.listen, LISTEN).await?;
+        let Some(standing) = role.stand(&[&role.bus.topics.deliveries]).await? else {
+            return role.end_early().await;
+        };
+        let store = standing.store;
+        let (fanout, part) = start_fanout(&role.settings, &role.process, &role.bus, &store, &access)?;
+        let http = gate.open(fanout.routes()).await;
+        // Its readers end with their last owner.
         drop(fanout);
-        role.end(outcome).await
+        role.made();
+        let stop = role.stopping().await;
+        http.close(stop.left() / 3).await;
+        let outcome = part.stop(stop.left() / 2).await;
+        role.end(stop, store, outcome).await
     }
 }

@@ -4,8 +4,8 @@
 
 use anyhow::Result;
 
-use super::role::{SCOPES, Serving};
-use crate::stack::{access, page_key, serve, start_ingest};
+use super::role::Serving;
+use crate::stack::{page_key, start_ingest};
 
 /// Where ingest listens without being told.
 const LISTEN: &str = "127.0.0.1:8080";
@@ -13,7 +13,7 @@ const LISTEN: &str = "127.0.0.1:8080";
 /// Arguments of `carillon ingest`.
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
-  carillon ingest --kafka kafka-1:9092,kafka-2:9092 --store sqlite:/var/lib/carillon/carillon.db --auth-key-file issuer.pem")]
+  carillon ingest --kafka kafka-1:9092,kafka-2:9092 --store cassandra://cassandra-1,cassandra-2/carillon --auth-key-file issuer.pem")]
 pub(crate) struct Args {
     /// Where HTTP is served [default: 127.0.0.1:8080].
     #[arg(long, value_name = "HOST:PORT")]
@@ -24,24 +24,26 @@ pub(crate) struct Args {
 
 impl Args {
     pub(crate) async fn run(self) -> Result<()> {
-        let (role, listener, address) = self.serving.bind("ingest", self.listen, LISTEN).await?;
-        let access = access(&role.settings, None, SCOPES, &role.process.clock)?;
+        let (role, gate, access) = self.serving.bind("ingest", self.listen, LISTEN).await?;
         let page_key = page_key(&role.settings, random_secret)?;
+        let Some(standing) = role.stand(&[&role.bus.topics.notifications]).await? else {
+            return role.end_early().await;
+        };
+        let store = standing.store;
         let part = start_ingest(
             &role.settings,
             &role.process,
             &role.bus,
-            &role.store,
+            &store,
             &access,
             page_key,
         )?;
-        let http = serve(listener, part.ingest.routes());
-        role.starting.met();
-        tracing::info!(%address, "ingest serves");
-        role.process.stopping().await;
-        http.close(role.patience() / 3).await;
-        let outcome = part.stop(role.patience() / 3).await;
-        role.end(outcome).await
+        let http = gate.open(part.ingest.routes()).await;
+        role.made();
+        let stop = role.stopping().await;
+        http.close(stop.left() / 3).await;
+        let outcome = part.stop(stop.left() / 2).await;
+        role.end(stop, store, outcome).await
     }
 }
 

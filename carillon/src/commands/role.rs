@@ -1,29 +1,39 @@
-//! What the role commands have in common: settings, logs, a store, an admin port, a stop in order.
+//! What the role commands have in common: settings, logs, an admin port, servers to stand on, a stop in order.
 //!
-//! In: a role's flags. Out: a prepared process, and its end. Always: ports are taken before any work; the
-//! admin port answers until the role has stopped.
+//! In: a role's flags. Out: a prepared process, and its end. Always: what contradicts itself is refused and
+//! ports are taken before any work; the admin port answers from then until the role has stopped; the stop ends
+//! in time.
 
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use anyhow::Result;
-use carillon_bus::{Admin, BusConfig};
-use carillon_chassis::{admin, backoff::Backoff, readiness::Condition, tasks::Tasks};
-use carillon_store::NotificationStore;
-use tokio::net::TcpListener;
+use carillon_auth::Access;
+use carillon_bus::BusConfig;
+use carillon_chassis::{admin, readiness::Condition, tasks::Tasks};
+use carillon_store::{NotificationStore, StoreConfig};
+use tokio::time::Instant;
 use tracing::{info, warn};
 
 use crate::{
-    output::Usage,
-    settings::{AuthFlags, ConfigFlags, KafkaFlags, Pairs, Settings, StoreFlags, load},
-    stack::{Process, bind, install_telemetry, open_store, require_loopback, resolve, serve},
+    settings::{AdminFlags, AuthFlags, ConfigFlags, KafkaFlags, Pairs, Settings, StoreFlags, load},
+    stack::{
+        Gate, Process, Standing, Waiting, access, bind, bus_config, install_telemetry, require_loopback,
+        resolve, serve, store_config, store_url,
+    },
 };
 
 /// Scopes of a token that names none, in a cluster.
-pub(crate) const SCOPES: &str = "publish read listen";
+const SCOPES: &str = "publish read listen";
+/// The life cycle of the role; the driver of the store tells each of its connections.
+const LOG_FILTER: &str = "info,scylla=warn";
+/// How long the admin port may take for its last answers.
+const LAST_ANSWERS: Duration = Duration::from_secs(1);
 
 /// Flags of a role that serves clients, beside where it listens.
 #[derive(Debug, clap::Args)]
 pub(crate) struct Serving {
+    #[command(flatten)]
+    admin: AdminFlags,
     #[command(flatten)]
     kafka: KafkaFlags,
     #[command(flatten)]
@@ -35,23 +45,27 @@ pub(crate) struct Serving {
 }
 
 impl Serving {
-    /// A prepared role and its port; `--no-auth` is refused here for any address but loopback.
+    /// A prepared role, its port, and whom it believes; `--no-auth` is refused here for any address but
+    /// loopback.
     pub(crate) async fn bind(
         self,
         name: &'static str,
         listen: Option<String>,
         default: &str,
-    ) -> Result<(Role, TcpListener, SocketAddr)> {
+    ) -> Result<(Role, Gate, Access)> {
         let mut pairs = Pairs::default();
         pairs.text("listen", listen.as_ref());
+        self.admin.push(&mut pairs);
         self.kafka.push(&mut pairs);
         self.store.push(&mut pairs);
         self.auth.push(&mut pairs);
         let role = Role::prepare(name, &self.config, pairs).await?;
-        let listen = role.settings.listen.as_deref().unwrap_or(default);
-        let (listener, address) = bind("--listen", resolve("--listen", listen)?).await?;
-        require_loopback(&role.settings, address)?;
-        Ok((role, listener, address))
+        let access = access(&role.settings, None, SCOPES, &role.process.clock)?;
+        let listen = resolve("--listen", role.settings.listen.as_deref().unwrap_or(default))?;
+        require_loopback(&role.settings, listen)?;
+        let (gate, address) = Gate::close("--listen", listen).await?;
+        role.tell(Some(address));
+        Ok((role, gate, access))
     }
 }
 
@@ -60,80 +74,106 @@ pub(crate) struct Role {
     pub(crate) settings: Settings,
     pub(crate) process: Process,
     pub(crate) bus: BusConfig,
-    pub(crate) store: Arc<dyn NotificationStore>,
-    /// Unmet until the role is made and has conditions of its own.
-    pub(crate) starting: Condition,
+    store: StoreConfig,
+    name: &'static str,
+    url: String,
+    admin_address: SocketAddr,
     admin: Tasks,
+    /// Unmet until the role is made and has conditions of its own.
+    starting: Condition,
 }
 
 impl Role {
-    /// Settings, logs, signals, the admin port, the store.
+    /// Settings, logs, signals, the admin port.
     pub(crate) async fn prepare(name: &'static str, config: &ConfigFlags, pairs: Pairs) -> Result<Self> {
         let settings = load(config, pairs)?.settings;
-        install_telemetry(&settings, "info")?;
-        let url = settings.store.clone().ok_or_else(|| {
-            Usage("no store: give --store sqlite:PATH, the same for every role on this machine".to_owned())
-        })?;
+        install_telemetry(&settings, LOG_FILTER)?;
+        let url = store_url(&settings)?.to_owned();
+        let (bus, store) = (bus_config(&settings, name)?, store_config(&settings)?);
         let process = Process::new();
         process.watch_signals()?;
         let starting = process.readiness.condition("role");
         let address = resolve("--admin-listen", &settings.admin_listen)?;
-        let (listener, address) = bind("--admin-listen", address).await?;
+        let (listener, admin_address) = bind("--admin-listen", address).await?;
         let admin = serve(listener, admin::routes(&process.readiness, &process.metrics));
-        let store = open_store(&url, &settings, &process).await?;
-        let bus = crate::stack::bus_config(&settings, &settings.kafka, name);
-        info!(role = name, admin = %address, kafka = settings.kafka, "role starts");
         Ok(Self {
             settings,
             process,
             bus,
             store,
-            starting,
+            name,
+            url,
+            admin_address,
             admin,
+            starting,
         })
     }
 
-    /// How long the stop may take.
-    pub(crate) fn patience(&self) -> Duration {
-        Duration::from_secs(self.settings.stop_within_seconds)
+    /// The first line: where this process can be found, whichever ports it was given.
+    pub(crate) fn tell(&self, listen: Option<SocketAddr>) {
+        let (role, admin, kafka) = (self.name, self.admin_address, &self.settings.kafka);
+        match listen {
+            Some(listen) => info!(role, %listen, %admin, kafka, "role starts"),
+            None => info!(role, %admin, kafka, "role starts"),
+        }
     }
 
-    /// Partitions of the deliveries topic: as configured, otherwise asked of Kafka until it answers.
-    pub(crate) async fn shards(&self) -> Result<Option<u16>> {
-        if let Some(shards) = self.settings.topics.shards {
-            return Ok(Some(shards));
+    /// Waits for the store and for topics; `None` when the process is told to stop first.
+    ///
+    /// # Errors
+    /// What no waiting helps against.
+    pub(crate) async fn stand(&self, topics: &[&String]) -> Result<Option<Standing>> {
+        let waiting = Waiting::new(&self.process);
+        waiting
+            .wait((&self.url, &self.store), (&self.bus, topics), &self.process)
+            .await
+    }
+
+    /// The role is made: from here its own conditions say whether it takes work.
+    pub(crate) fn made(&self) {
+        self.starting.met();
+        info!(role = self.name, "role runs");
+    }
+
+    /// Waits for the signal; then the role has this long.
+    pub(crate) async fn stopping(&self) -> Stop {
+        self.process.stopping().await;
+        Stop {
+            until: Instant::now() + Duration::from_secs(self.settings.stop_within_seconds),
         }
-        let admin = Admin::new(&self.bus, &self.process.metrics)?;
-        let mut backoff = Backoff::new(Duration::from_millis(100), Duration::from_secs(5));
-        loop {
-            let ends = tokio::select! {
-                ends = admin.ends(&self.bus.topics.deliveries) => ends,
-                () = self.process.stopping() => return Ok(None),
-            };
-            let reason = match ends.as_deref() {
-                Ok([]) => "the deliveries topic is not there: run `carillon topics apply`".to_owned(),
-                Ok(ends) => return Ok(Some(u16::try_from(ends.len())?)),
-                Err(error) => error.to_string(),
-            };
-            warn!(
-                topic = self.bus.topics.deliveries,
-                error = reason,
-                "shards not known yet, asking again"
-            );
-            tokio::select! {
-                () = tokio::time::sleep(backoff.next()) => {}
-                () = self.process.stopping() => return Ok(None),
-            }
-        }
+    }
+
+    /// Ends a process whose role was never made.
+    pub(crate) async fn end_early(self) -> Result<()> {
+        self.admin.close(LAST_ANSWERS).await;
+        self.process.outcome()
     }
 
     /// Ends the process after its role: store, admin port. Then the role's outcome.
-    pub(crate) async fn end(self, outcome: Result<()>) -> Result<()> {
-        let closed = tokio::time::timeout(self.patience(), self.store.close()).await;
-        self.admin.close(Duration::from_secs(1)).await;
-        if closed.is_err() {
+    pub(crate) async fn end(
+        self,
+        stop: Stop,
+        store: Arc<dyn NotificationStore>,
+        outcome: Result<()>,
+    ) -> Result<()> {
+        if tokio::time::timeout(stop.left(), store.close()).await.is_err() {
             warn!("store not closed in time");
         }
+        self.admin.close(stop.left().min(LAST_ANSWERS)).await;
+        info!(role = self.name, "role stopped");
         self.process.outcome().and(outcome)
+    }
+}
+
+/// A stop under way.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Stop {
+    until: Instant,
+}
+
+impl Stop {
+    /// What is left of its time.
+    pub(crate) fn left(self) -> Duration {
+        self.until.saturating_duration_since(Instant::now())
     }
 }

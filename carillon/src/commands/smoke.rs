@@ -180,7 +180,7 @@ impl Smoke {
 
     async fn record(&self, accepted: &Accepted) -> Result<((), String)> {
         let (metrics, tasks) = (Metrics::new(), Tasks::new());
-        let bus = bus_config(&self.settings, &self.settings.kafka, "smoke");
+        let bus = bus_config(&self.settings, "smoke")?;
         let topic = bus.topics.notifications.clone();
         let ends = Admin::new(&bus, &metrics)?.ends(&topic).await?;
         let reader = RangeReader::new(&bus, &topic, 1, &metrics, &tasks)?;

@@ -1,7 +1,8 @@
 //! `carillon topics`: see what the topics lack, and make them so.
 //!
-//! In: Kafka's address and the layout. Out: changes, to come or made. Always: nothing shrinks, nothing is
-//! deleted, and applying twice changes nothing.
+//! In: Kafka's address and the layout. Out: changes, to come or made. Always: nothing shrinks (what has more
+//! than is asked for is left and said), nothing is deleted, applying twice changes nothing; what must not be
+//! done, such as adding shards, is refused before anything is done.
 
 use anyhow::{Context, Result};
 use carillon_bus::{Admin, Change};
@@ -54,7 +55,7 @@ impl Command {
         args.layout.push(&mut pairs);
         let settings = load(&args.config, pairs)?.settings;
         install_telemetry(&settings, "warn")?;
-        let bus = bus_config(&settings, &settings.kafka, "topics");
+        let bus = bus_config(&settings, "topics")?;
         let specs = bus.topics.all(&layout(&settings, REPLICATION));
         let admin = Admin::new(&bus, &Metrics::new())?;
         let changes = if apply {
@@ -78,12 +79,17 @@ fn show(changes: &[Change], applied: bool, format: Format) -> Result<()> {
     if changes.is_empty() {
         return output::line("every topic is as it should be");
     }
-    let sign = if applied {
-        ink(Ink::Green, "done")
-    } else {
-        ink(Ink::Cyan, "plan")
-    };
     changes
         .iter()
-        .try_for_each(|change| output::line(format_args!("{sign}  {change}")))
+        .try_for_each(|change| output::line(format_args!("{}  {change}", sign(change, applied))))
+}
+
+/// Whether it is done, would be, or never will be.
+fn sign(change: &Change, applied: bool) -> impl std::fmt::Display {
+    match change {
+        Change::Refuse { .. } => ink(Ink::Red, "no  "),
+        Change::Keep { .. } => ink(Ink::Bold, "left"),
+        _ if applied => ink(Ink::Green, "done"),
+        _ => ink(Ink::Cyan, "plan"),
+    }
 }

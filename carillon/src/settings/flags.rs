@@ -9,14 +9,24 @@ use anyhow::Result;
 use carillon_chassis::config::{self, Layers, Loaded};
 use clap::Args;
 
-use super::{Fsync, Settings};
+use super::{
+    Fsync, Settings,
+    server_flags::{CassandraFlags, KafkaSecurityFlags},
+};
 
 /// The file that is read without being named, where it exists.
 const FILE: &str = "carillon.toml";
 /// Variables of the client commands, which are no settings.
 const CLIENT_VARIABLES: [&str; 2] = ["CARILLON_TOKEN", "CARILLON_URL"];
 /// Variables whose text is never read as a number, a list or a truth.
-const TEXT_VARIABLES: [&str; 2] = ["CARILLON_AUTH_HS256_SECRET", "CARILLON_PAGE_SECRET"];
+const TEXT_VARIABLES: [&str; 6] = [
+    "CARILLON_AUTH_HS256_SECRET",
+    "CARILLON_PAGE_SECRET",
+    "CARILLON_KAFKA_SECURITY_USER",
+    "CARILLON_KAFKA_SECURITY_PASSWORD",
+    "CARILLON_CASSANDRA_USER",
+    "CARILLON_CASSANDRA_PASSWORD",
+];
 
 /// The top layer: keys with their values as TOML.
 #[derive(Debug, Default)]
@@ -29,7 +39,7 @@ impl Pairs {
         self.raw(key, value.map(|value| quoted(value.to_string())));
     }
 
-    fn path(&mut self, key: &str, value: Option<&Path>) {
+    pub(super) fn path(&mut self, key: &str, value: Option<&Path>) {
         self.text(key, value.map(|path| path.display().to_string()).as_ref());
     }
 
@@ -57,7 +67,8 @@ impl Pairs {
 /// Loads the settings: flags over environment over file over default.
 ///
 /// # Errors
-/// An unreadable file, an unknown key with the nearest known one, a value that does not fit.
+/// An unreadable file, an unknown key with the nearest known one, a value that does not fit, settings that
+/// contradict each other.
 pub(crate) fn load(config: &ConfigFlags, mut flags: Pairs) -> Result<Loaded<Settings>> {
     flags.text("log.filter", config.log_filter.as_ref());
     flags.text("log.format", config.log_format.as_ref());
@@ -69,7 +80,9 @@ pub(crate) fn load(config: &ConfigFlags, mut flags: Pairs) -> Result<Loaded<Sett
         environment: environment.map(quote_text).collect(),
         flags: flags.0,
     };
-    Ok(config::load(&layers)?)
+    let loaded: Loaded<Settings> = config::load(&layers)?;
+    loaded.settings.check()?;
+    Ok(loaded)
 }
 
 fn quote_text((name, value): (String, String)) -> (String, String) {
@@ -169,6 +182,7 @@ impl AuthFlags {
 
 /// Where Kafka is.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Kafka")]
 pub(crate) struct KafkaFlags {
     /// Kafka's host:port, several separated by commas [default: 127.0.0.1:9092].
     #[arg(long, value_name = "HOST:PORT")]
@@ -176,35 +190,55 @@ pub(crate) struct KafkaFlags {
     /// What topic names begin with [default: carillon.].
     #[arg(long, value_name = "TEXT")]
     pub(crate) topics_prefix: Option<String>,
+    #[command(flatten)]
+    security: KafkaSecurityFlags,
 }
 
 impl KafkaFlags {
     pub(crate) fn push(&self, pairs: &mut Pairs) {
         pairs.text("kafka", self.kafka.as_ref());
         pairs.text("topics.prefix", self.topics_prefix.as_ref());
+        self.security.push(pairs);
     }
 }
 
-/// Where a role keeps things and shows its health.
+/// Where a role keeps things.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Store")]
 pub(crate) struct StoreFlags {
-    /// The store, such as sqlite:PATH.
+    /// The store: cassandra://HOST:PORT,HOST:PORT/KEYSPACE, or sqlite:PATH on one machine.
     #[arg(long, value_name = "URL")]
     pub(crate) store: Option<String>,
-    /// Where health, readiness and metrics are served [default: 127.0.0.1:9100].
-    #[arg(long, value_name = "HOST:PORT")]
-    pub(crate) admin_listen: Option<String>,
+    #[command(flatten)]
+    cassandra: CassandraFlags,
 }
 
 impl StoreFlags {
     pub(crate) fn push(&self, pairs: &mut Pairs) {
         pairs.text("store", self.store.as_ref());
+        self.cassandra.push(pairs);
+    }
+}
+
+/// Where a role shows its health.
+#[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Health")]
+pub(crate) struct AdminFlags {
+    /// Where health, readiness and metrics are served; port 0 takes a free one, which the log's first line
+    /// names [default: 127.0.0.1:9100].
+    #[arg(long, value_name = "HOST:PORT")]
+    pub(crate) admin_listen: Option<String>,
+}
+
+impl AdminFlags {
+    pub(crate) fn push(&self, pairs: &mut Pairs) {
         pairs.text("admin_listen", self.admin_listen.as_ref());
     }
 }
 
 /// How topics are laid out.
 #[derive(Debug, Clone, Default, Args)]
+#[command(next_help_heading = "Topics")]
 pub(crate) struct LayoutFlags {
     /// Copies of each partition [default: 3].
     #[arg(long, visible_alias = "replication", value_name = "N")]

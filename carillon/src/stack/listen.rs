@@ -12,9 +12,13 @@ use carillon_chassis::{
     http::{self, Routes, ServeOptions},
     tasks::Tasks,
 };
+use carillon_schemas::problem::{Problem, ProblemCode};
 use tokio::net::TcpListener;
 
 use crate::output::Usage;
+
+/// How long the last answers of a start may take before the port opens.
+const LAST_ANSWERS: std::time::Duration = std::time::Duration::from_millis(500);
 
 /// The first address of a `host:port`; port 0 takes a free one.
 pub(crate) fn resolve(flag: &str, text: &str) -> Result<SocketAddr> {
@@ -42,6 +46,35 @@ pub(crate) fn serve(listener: TcpListener, routes: Routes) -> Tasks {
         http::serve(listener, routes, &group, ServeOptions::default()).await
     });
     tasks
+}
+
+/// A port that is taken and not open yet: who knocks is told to come back in a moment.
+pub(crate) struct Gate {
+    listener: TcpListener,
+    starting: Tasks,
+}
+
+impl Gate {
+    /// Takes the port and answers with 503.
+    pub(crate) async fn close(flag: &str, address: SocketAddr) -> Result<(Self, SocketAddr)> {
+        let (listener, address) = bind(flag, address).await?;
+        let listener = listener.into_std().context("cannot keep the port")?;
+        let second = listener.try_clone().context("cannot keep the port")?;
+        let problem = Problem::new(
+            ProblemCode::Unavailable,
+            "this server is starting: try again in a moment",
+        );
+        let problem = serde_json::to_string(&problem)?;
+        let starting = serve(TcpListener::from_std(second)?, http::starting(problem));
+        let listener = TcpListener::from_std(listener)?;
+        Ok((Self { listener, starting }, address))
+    }
+
+    /// Opens it: from now on these routes answer.
+    pub(crate) async fn open(self, routes: Routes) -> Tasks {
+        self.starting.close(LAST_ANSWERS).await;
+        serve(self.listener, routes)
+    }
 }
 
 /// Why a port could not be taken, and what to do.

@@ -16,7 +16,10 @@ use carillon_schemas::topics::{Layout, Topics};
 use carillon_store::{Fsync as StoreFsync, NotificationStore, PageKey, StoreConfig};
 
 use super::{Part, Process, broker::INTERVAL, part::settle};
-use crate::settings::{Fsync, Settings};
+use crate::{
+    output::Usage,
+    settings::{Fsync, Settings},
+};
 
 /// The generation of the deliveries topic: it grows when the number of shards changes.
 const GENERATION: u16 = 1;
@@ -24,8 +27,18 @@ const GENERATION: u16 = 1;
 /// How long Kafka's clients may take to end after their owners.
 const CLIENTS_END: Duration = Duration::from_secs(2);
 
-/// How this process talks to Kafka.
-pub(crate) fn bus_config(settings: &Settings, bootstrap: &str, role: &str) -> BusConfig {
+/// How this process talks to the Kafka of the settings.
+///
+/// # Errors
+/// A file of the way in that cannot be read.
+pub(crate) fn bus_config(settings: &Settings, role: &str) -> Result<BusConfig> {
+    let mut config = embedded_bus(settings, &settings.kafka, role);
+    config.security = settings.kafka_security.open()?;
+    Ok(config)
+}
+
+/// How this process talks to a broker of its own.
+pub(crate) fn embedded_bus(settings: &Settings, bootstrap: &str, role: &str) -> BusConfig {
     let mut config = BusConfig::new(bootstrap);
     config.client_id = format!("carillon-{role}");
     config.topics = Topics::new(&settings.topics.prefix);
@@ -51,26 +64,32 @@ pub(crate) fn layout(settings: &Settings, replication: u16) -> Layout {
     }
 }
 
-/// Opens the store behind a URL.
-pub(crate) async fn open_store(
-    url: &str,
-    settings: &Settings,
-    process: &Process,
-) -> Result<Arc<dyn NotificationStore>> {
-    let config = StoreConfig {
+/// The configured store.
+pub(crate) fn store_url(settings: &Settings) -> Result<&str> {
+    let none = || {
+        Usage(
+            "no store: give --store cassandra://HOST:PORT/KEYSPACE, or --store sqlite:PATH, the same for every \
+             role on this machine"
+                .to_owned(),
+        )
+    };
+    Ok(settings.store.as_deref().ok_or_else(none)?)
+}
+
+/// How the store is entered and kept.
+///
+/// # Errors
+/// A file of the way in that cannot be read.
+pub(crate) fn store_config(settings: &Settings) -> Result<StoreConfig> {
+    Ok(StoreConfig {
         retention: Duration::from_hours(24).saturating_mul(settings.retention_days),
         fsync: match settings.fsync {
             Fsync::Each => StoreFsync::Full,
             Fsync::Interval => StoreFsync::Interval(INTERVAL),
         },
+        cassandra: settings.cassandra.open()?,
         ..StoreConfig::default()
-    };
-    let (url, clock, metrics) = (url.to_owned(), process.clock.clone(), process.metrics.clone());
-    let opened = tokio::task::spawn_blocking(move || carillon_store::open(&url, &config, &clock, &metrics));
-    opened
-        .await
-        .context("the store could not be opened")?
-        .map_err(Into::into)
+    })
 }
 
 /// The name of this host.
@@ -143,6 +162,11 @@ impl IngestPart {
     }
 }
 
+/// What a role may take for its drain, so that the whole stop ends in time: a third of it.
+fn drain(settings: &Settings) -> Duration {
+    Duration::from_secs(settings.stop_within_seconds) / 3
+}
+
 /// Makes a router and runs it.
 pub(crate) fn start_router(
     settings: &Settings,
@@ -155,6 +179,7 @@ pub(crate) fn start_router(
     let mut config = RouterConfig::new(settings.router.group.clone(), node);
     config.shards = shards;
     config.generation = GENERATION;
+    config.drain = config.drain.min(drain(settings));
     let tasks = Tasks::new();
     let deps = RouterDeps {
         bus: bus.clone(),
@@ -180,10 +205,12 @@ pub(crate) fn start_fanout(
     store: &Arc<dyn NotificationStore>,
     access: &Access,
 ) -> Result<(Arc<Fanout>, Part)> {
+    let defaults = FanoutConfig::default();
     let config = FanoutConfig {
         generation: GENERATION,
         origins: settings.origins.clone(),
-        ..FanoutConfig::default()
+        drain_timeout: defaults.drain_timeout.min(drain(settings)),
+        ..defaults
     };
     let tasks = Tasks::new();
     let deps = FanoutDeps {

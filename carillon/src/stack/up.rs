@@ -13,9 +13,8 @@ use carillon_store::NotificationStore;
 use tokio::time::Instant;
 
 use super::{
-    Keys, Part, Process, access, bind, bind_broker, bus_config, layout, open_store, page_key,
-    require_loopback, resolve, roles::IngestPart, run_broker, serve, start_fanout, start_ingest,
-    start_router,
+    Keys, Part, Process, access, bind, bind_broker, embedded_bus, layout, page_key, require_loopback,
+    resolve, roles::IngestPart, run_broker, serve, start_fanout, start_ingest, start_router, store_config,
 };
 use crate::settings::Settings;
 
@@ -64,10 +63,13 @@ impl Up {
             .map(|pem| KeySource::Pem(pem.to_owned()));
         let access = access(settings, own, SCOPES, &process.clock)?;
         let url = format!("sqlite:{}", settings.data_dir.join(STORE).display());
-        let store = open_store(&url, settings, &process).await?;
+        let config = store_config(settings)?;
+        let store = carillon_store::open(&url, &config, &process.clock, &process.metrics)
+            .await
+            .context("the store could not be opened")?;
         let broker = run_broker(broker, &process);
 
-        let bus = bus_config(settings, &kafka_address.to_string(), "up");
+        let bus = embedded_bus(settings, &kafka_address.to_string(), "up");
         let layout = layout(settings, 1);
         provision(&bus, &layout, &process).await?;
         let router = start_router(settings, &process, &bus, &store, layout.shards)?;

@@ -11,5 +11,7 @@ mod help;
 mod roles;
 mod run;
 mod schemas;
+mod servers;
 mod tokens;
+mod topics;
 mod up;

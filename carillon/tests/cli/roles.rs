@@ -33,10 +33,15 @@ fn start(dir: &Path, arguments: &[&str]) -> Process {
 
 /// What a role's admin port answers to `/ready`; empty while nobody answers.
 fn ready(address: &str) -> String {
+    get(address, "/ready")
+}
+
+fn get(address: &str, path: &str) -> String {
     let ask = || {
         let mut stream = TcpStream::connect(address)?;
         stream.set_read_timeout(Some(Duration::from_secs(5)))?;
-        stream.write_all(b"GET /ready HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n")?;
+        let request = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes())?;
         let mut answer = String::new();
         stream.read_to_string(&mut answer).map(|_| answer)
     };
@@ -101,6 +106,11 @@ fn separate_roles_carry_a_notification_and_stop_when_told() {
         || format!("{:?}", TcpStream::connect(&kafka)),
         |answer| answer.starts_with("Ok"),
     );
+    wait(
+        "a router without topics says who makes them",
+        || ready(&admin[0]),
+        |answer| answer.contains("topics") && answer.contains("carillon topics apply"),
+    );
     provision(dir, &kafka);
     let ingest_part = start(
         dir,
@@ -118,9 +128,37 @@ fn separate_roles_carry_a_notification_and_stop_when_told() {
         );
     }
     smoke(dir, &kafka, &ingest, &fanout);
+    let broker = lose_the_broker(dir, &kafka, &admin, broker);
+    smoke(dir, &kafka, &ingest, &fanout);
     for part in [fanout_part, ingest_part, router, broker] {
         assert_eq!(part.terminate(), Some(0));
     }
+}
+
+/// Kills the broker: every role takes no work and says why, but lives; then the broker comes back, and so do
+/// they, by themselves.
+fn lose_the_broker(dir: &Path, kafka: &str, admin: &[String], broker: Process) -> Process {
+    drop(broker);
+    for address in admin {
+        wait(
+            "a role that lost Kafka says so",
+            || ready(address),
+            |answer| answer.contains("503") && (answer.contains("kafka") || answer.contains("deliveries")),
+        );
+        assert!(get(address, "/health").contains("200 OK"));
+    }
+    let broker = start(
+        dir,
+        &["broker", "--kafka-listen", kafka, "--data-dir", "broker-data"],
+    );
+    for address in admin {
+        wait(
+            "a role takes work again",
+            || ready(address),
+            |answer| answer.contains("200 OK"),
+        );
+    }
+    broker
 }
 
 /// Checks the running roles as an operator does.

@@ -1,14 +1,19 @@
 //! Tenants that share everything but their notifications.
 
 use carillon_client::{Api, ListenerOptions, Publisher};
+use carillon_fixtures::eventually;
 use carillon_schemas::problem::ProblemCode;
-use carillon_testkit::{eventually::eventually, stack::Stack};
+use carillon_testkit::stack::{Lane, Stack};
 
 use crate::walk::{channel, listener, next, server, submission};
 
-#[tokio::test(flavor = "multi_thread")]
-async fn two_tenants_on_the_same_channel_name_never_see_each_other() {
-    let stack = Stack::builder().shards(1).start().await;
+carillon_testkit::on_both_lanes!(
+    two_tenants_on_the_same_channel_name_never_see_each_other,
+    another_tenants_id_path_and_body_are_refused,
+);
+
+async fn two_tenants_on_the_same_channel_name_never_see_each_other(lane: Lane) {
+    let stack = Stack::builder(lane).shards(1).start().await;
     let tokens = [stack.token("tenant-a", "u1"), stack.token("tenant-b", "u1")];
     let options = || ListenerOptions::channels([channel("alerts")]);
     let mut sockets = [
@@ -33,9 +38,8 @@ async fn two_tenants_on_the_same_channel_name_never_see_each_other() {
     stack.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn another_tenants_id_path_and_body_are_refused() {
-    let stack = Stack::builder().start().await;
+async fn another_tenants_id_path_and_body_are_refused(lane: Lane) {
+    let stack = Stack::builder(lane).start().await;
     let (a, b) = (stack.token("tenant-a", "u1"), stack.token("tenant-b", "u1"));
     let publisher = Publisher::new(&server(stack.ingests[0].url(), &a)).unwrap();
     let accepted = publisher

@@ -3,8 +3,8 @@
 use std::{sync::Arc, time::Duration};
 
 use carillon_client::{Api, Connection};
+use carillon_fixtures::eventually;
 use carillon_testkit::{
-    eventually::eventually,
     installation::Installation,
     journal::{Journal, Place},
     load::{KeepingListener, NumberedPublisher},

@@ -10,9 +10,13 @@
     reason = "the long forms of these tests print what they did"
 )]
 
+mod cluster;
 mod house;
+mod idempotency;
 mod isolation;
 mod kill;
-mod restarts;
+mod rebalance;
+mod resume;
+mod secrets;
 mod walk;
 mod walls;

@@ -1,6 +1,7 @@
 //! The walk: one notification from POST to frame, and what can be read of it afterwards.
 
 use carillon_client::{Api, Connection, Event, Listener, ListenerOptions, Publisher};
+use carillon_fixtures::{PATIENCE, eventually};
 use carillon_schemas::{
     ChannelName, NotificationId,
     frame::NotificationFrame,
@@ -8,10 +9,14 @@ use carillon_schemas::{
     problem::ProblemCode,
     status::Status,
 };
-use carillon_testkit::{
-    eventually::{PATIENCE, eventually},
-    stack::Stack,
-};
+use carillon_testkit::stack::{Lane, Stack};
+
+carillon_testkit::on_both_lanes!(
+    a_notification_walks_from_post_to_frame_and_its_state_says_so,
+    the_same_key_gives_the_same_notification_and_one_frame,
+    a_user_notification_reaches_every_socket_of_that_user_and_no_other,
+    a_new_socket_gets_the_last_n_then_what_comes_and_the_snapshot_route_agrees,
+);
 
 pub(crate) fn channel(name: &str) -> ChannelName {
     name.parse().unwrap()
@@ -60,9 +65,8 @@ async fn state(api: &Api, id: NotificationId, status: Status) -> Vec<Status> {
     seen.unwrap().1.iter().map(|entry| entry.status).collect()
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_notification_walks_from_post_to_frame_and_its_state_says_so() {
-    let stack = Stack::builder().start().await;
+async fn a_notification_walks_from_post_to_frame_and_its_state_says_so(lane: Lane) {
+    let stack = Stack::builder(lane).start().await;
     let token = stack.token("acme", "u1");
     let mut listener = listener(&stack, &token, ListenerOptions::channels([channel("alerts")])).await;
     let publisher = Publisher::new(&server(stack.ingests[0].url(), &token)).unwrap();
@@ -83,9 +87,8 @@ async fn a_notification_walks_from_post_to_frame_and_its_state_says_so() {
     stack.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn the_same_key_gives_the_same_notification_and_one_frame() {
-    let stack = Stack::builder().start().await;
+async fn the_same_key_gives_the_same_notification_and_one_frame(lane: Lane) {
+    let stack = Stack::builder(lane).start().await;
     let token = stack.token("acme", "u1");
     let mut listener = listener(&stack, &token, ListenerOptions::channels([channel("alerts")])).await;
     let publisher = Publisher::new(&server(stack.ingests[0].url(), &token)).unwrap();
@@ -117,9 +120,8 @@ async fn the_same_key_gives_the_same_notification_and_one_frame() {
     stack.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_user_notification_reaches_every_socket_of_that_user_and_no_other() {
-    let stack = Stack::builder().start().await;
+async fn a_user_notification_reaches_every_socket_of_that_user_and_no_other(lane: Lane) {
+    let stack = Stack::builder(lane).start().await;
     let (mine, theirs) = (stack.token("acme", "u1"), stack.token("acme", "u2"));
     let nothing = || ListenerOptions::channels([]);
     let mut phone = listener(&stack, &mine, nothing()).await;
@@ -150,9 +152,8 @@ async fn a_user_notification_reaches_every_socket_of_that_user_and_no_other() {
     stack.finish().await;
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_new_socket_gets_the_last_n_then_what_comes_and_the_snapshot_route_agrees() {
-    let stack = Stack::builder().start().await;
+async fn a_new_socket_gets_the_last_n_then_what_comes_and_the_snapshot_route_agrees(lane: Lane) {
+    let stack = Stack::builder(lane).start().await;
     let token = stack.token("acme", "u1");
     let publisher = Publisher::new(&server(stack.ingests[0].url(), &token)).unwrap();
     for n in 1..=7 {

@@ -46,7 +46,7 @@ pub struct ListenerOptions {
     pub heartbeat: Duration,
     /// How long the server may take to answer a subscribe frame before the connection is given up.
     pub answer_within: Duration,
-    /// How many notifications are remembered to leave out repeats.
+    /// How many notifications are remembered to leave out repeats; 0 hands repeats over.
     pub remembered: usize,
 }
 

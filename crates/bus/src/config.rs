@@ -7,11 +7,15 @@ use std::time::Duration;
 
 use carillon_schemas::topics::Topics;
 
+use crate::Security;
+
 /// How this process talks to Kafka.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BusConfig {
     /// `host:port`, several separated by commas.
     pub bootstrap: String,
+    /// Encryption and the user: none.
+    pub security: Security,
     /// Name of this client in the broker's logs and in this process's metrics.
     pub client_id: String,
     /// Names of the topics.
@@ -41,6 +45,7 @@ impl BusConfig {
     pub fn new(bootstrap: impl Into<String>) -> Self {
         Self {
             bootstrap: bootstrap.into(),
+            security: Security::default(),
             client_id: "carillon".to_owned(),
             topics: Topics::new("carillon."),
             linger: Duration::ZERO,
@@ -75,6 +80,10 @@ pub struct ConsumerOptions {
     /// Most records of one partition that are handed out at or above its low-water mark: what a crash can
     /// repeat. A partition at the bound is paused until half of it is free.
     pub in_flight_per_partition: usize,
+    /// How long giving partitions away in a planned rebalance waits for the owner to finish what it has
+    /// begun of them: 1 s. What is unfinished then is handled again by the next owner. Meanwhile the other
+    /// partitions of this member stand still.
+    pub hand_over: Duration,
     /// How often the low-water marks are committed.
     pub commit_every: Duration,
     /// Where to begin without a committed offset.
@@ -89,6 +98,7 @@ impl Default for ConsumerOptions {
             queue: 4096,
             batch: 512,
             in_flight_per_partition: 2000,
+            hand_over: Duration::from_secs(1),
             commit_every: Duration::from_millis(500),
             start: StartAt::Earliest,
             fetch_ahead_kib: 8 * 1024,

@@ -14,7 +14,7 @@ use std::{
 };
 
 use carillon_chassis::{metrics::Metrics, tasks::Tasks};
-use parking_lot::Mutex;
+use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc;
 
 use crate::{
@@ -22,10 +22,12 @@ use crate::{
     offsets::LowWaterMarks, thread::PollThread,
 };
 
+mod errands;
 mod flow;
 mod group;
 mod hand_over;
 mod member;
+mod wakes;
 
 /// Records of several partitions; those of one partition are in offset order.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -41,14 +43,16 @@ pub enum Event {
     Records(Batch),
     /// These partitions are now this member's.
     Assigned(Vec<TopicPartition>),
-    /// These are no longer. Records of theirs that are still being handled may be let go: finishing them
-    /// has no effect.
+    /// These go, or are gone. Records of theirs that are not begun yet should be let go
+    /// ([`GroupConsumer::let_go`]): nobody waits for them then. What is begun may be finished: that is waited
+    /// for, for a moment, so that the next owner does not repeat it; after that, finishing has no effect.
     Revoked(Vec<TopicPartition>),
 }
 
 /// A member of a consumer group. Dropping it leaves the group in the background; [`GroupConsumer::close`]
 /// waits for that.
 pub struct GroupConsumer {
+    watch: Arc<Watch>,
     shared: Arc<Shared>,
     thread: PollThread,
 }
@@ -57,8 +61,22 @@ pub struct GroupConsumer {
 #[derive(Debug, Default)]
 struct Shared {
     marks: Mutex<LowWaterMarks>,
+    /// A record was finished or let go, or notes were read.
+    changed: Condvar,
     /// The owner wants everything paused.
     paused: AtomicBool,
+}
+
+impl Shared {
+    /// Nobody will say what the owners before finished.
+    fn hear_nothing(&self, partitions: &[TopicPartition]) {
+        let mut marks = self.marks.lock();
+        for partition in partitions {
+            if let Some(mark) = marks.get_mut(&partition.topic, partition.partition) {
+                mark.hear(None);
+            }
+        }
+    }
 }
 
 impl GroupConsumer {
@@ -75,10 +93,20 @@ impl GroupConsumer {
         let watch = Watch::new(config, metrics, "group", LagOf::Committed, topics.to_vec());
         let shared = Arc::new(Shared::default());
         let (events, receiver) = mpsc::channel(options.queue.div_ceil(options.batch.max(1)).max(2));
-        let consumer = group::join(config, group, topics, &options, &watch, &shared)?;
-        let member = member::Member::new(consumer, Arc::clone(&shared), options, events);
-        let thread = PollThread::start("bus-group", watch, Some(tasks), move |stop| member.run(stop))?;
-        Ok((Self { shared, thread }, receiver))
+        let hand_over = hand_over::HandOver::new(events);
+        let callbacks = group::Callbacks::new(Arc::clone(&watch), Arc::clone(&shared), hand_over, &options);
+        let consumer = group::join(config, group, topics, &options, callbacks)?;
+        let member = member::Member::new(consumer, Arc::clone(&shared), options);
+        let watched = Arc::clone(&watch);
+        let thread = PollThread::start("bus-group", watched, Some(tasks), move |stop| member.run(stop))?;
+        Ok((
+            Self {
+                watch,
+                shared,
+                thread,
+            },
+            receiver,
+        ))
     }
 
     /// The record was handled. When everything below it is finished too, the next commit covers it.
@@ -87,6 +115,26 @@ impl GroupConsumer {
         if let Some(mark) = self.shared.marks.lock().get_mut(topic, partition) {
             mark.finish(offset);
         }
+        self.shared.changed.notify_all();
+    }
+
+    /// The record will not be handled here, because its partition goes. It is not finished: whoever gets the
+    /// partition handles it.
+    pub fn let_go(&self, topic: &str, partition: i32, offset: i64) {
+        if let Some(mark) = self.shared.marks.lock().get_mut(topic, partition) {
+            mark.let_go(offset);
+        }
+        self.shared.changed.notify_all();
+    }
+
+    /// Whether a broker answered and none was lost since.
+    pub fn connected(&self) -> bool {
+        self.watch.connected()
+    }
+
+    /// Why no broker can be reached. None while one can be, or before the first attempt has ended.
+    pub fn trouble(&self) -> Option<String> {
+        self.watch.trouble()
     }
 
     /// Fetches nothing more until [`GroupConsumer::resume`]; partitions that are assigned meanwhile are

@@ -101,9 +101,9 @@ impl BusError {
     /// Sorts an error of a reader or an administrator.
     pub(crate) fn sort(error: &KafkaError) -> Self {
         match error {
-            KafkaError::ClientConfig(..) | KafkaError::ClientCreation(_) | KafkaError::AdminOpCreation(_) => {
-                Self::Client(error.to_string())
-            }
+            // Its value may be a secret.
+            KafkaError::ClientConfig(_, reason, name, _) => Self::Client(format!("{name}: {reason}")),
+            KafkaError::ClientCreation(_) | KafkaError::AdminOpCreation(_) => Self::Client(error.to_string()),
             _ => Self::of_code(error.rdkafka_error_code(), error.to_string()),
         }
     }

@@ -17,6 +17,7 @@ pub mod producer;
 pub mod provision;
 pub mod range;
 pub mod record;
+pub mod security;
 pub mod tail;
 mod thread;
 
@@ -27,4 +28,5 @@ pub use producer::{Delivery, Producer};
 pub use provision::{Admin, Change};
 pub use range::{RangePage, RangeReader};
 pub use record::{Ack, Outgoing, Record, TopicPartition};
+pub use security::{ClientCertificate, Mechanism, Protocol, Sasl, Security};
 pub use tail::Tail;

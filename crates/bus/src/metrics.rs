@@ -13,6 +13,8 @@ pub(crate) struct BusMetrics {
     pub(crate) sends: CounterVec,
     /// Records handed to their owners.
     pub(crate) received: CounterVec,
+    /// Records that the owner before had finished and that were not handed out again.
+    pub(crate) skipped: CounterVec,
     /// Commits by result.
     pub(crate) commits: CounterVec,
     /// Assignments and revocations.
@@ -51,6 +53,11 @@ impl BusMetrics {
             received: counters(
                 "carillon_bus_received_total",
                 "records handed to their owners",
+                &[],
+            ),
+            skipped: counters(
+                "carillon_bus_skipped_total",
+                "records that the owner before had finished",
                 &[],
             ),
             commits: counters(

@@ -97,6 +97,12 @@ impl Producer {
     pub fn connected(&self) -> bool {
         self.shared.watch.connected()
     }
+
+    /// Why no broker can be reached, for operators: a wrong password, a certificate that is not trusted, a
+    /// refused connection. None while one can be, or before the first attempt has ended.
+    pub fn trouble(&self) -> Option<String> {
+        self.shared.watch.trouble()
+    }
 }
 
 impl fmt::Debug for Producer {

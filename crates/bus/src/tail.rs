@@ -34,6 +34,7 @@ const LOOK: Duration = Duration::from_micros(500);
 /// A reader of chosen partitions. Dropping it ends the reading.
 #[derive(Debug)]
 pub struct Tail {
+    watch: Arc<Watch>,
     thread: PollThread,
 }
 
@@ -49,7 +50,7 @@ impl Tail {
     ) -> Result<(Self, mpsc::Receiver<Vec<Record>>), BusError> {
         let watch = Watch::new(config, metrics, "tail", LagOf::Read, vec![topic.to_owned()]);
         // librdkafka assigns only to a member of a group; this one never joins and never commits.
-        let settings = reader_settings(config, "carillon-tail", options.fetch_ahead_kib, options.start);
+        let settings = reader_settings(config, "carillon-tail", options.fetch_ahead_kib, options.start)?;
         let consumer = BaseConsumer::from_config_and_context(&settings, Plain(Arc::clone(&watch)))
             .map_err(|e| BusError::sort(&e))?;
         consumer
@@ -63,8 +64,19 @@ impl Tail {
             consumer,
             records,
         };
-        let thread = PollThread::start("bus-tail", watch, Some(tasks), move |stop| reader.run(stop))?;
-        Ok((Self { thread }, receiver))
+        let watched = Arc::clone(&watch);
+        let thread = PollThread::start("bus-tail", watched, Some(tasks), move |stop| reader.run(stop))?;
+        Ok((Self { watch, thread }, receiver))
+    }
+
+    /// Whether a broker answered and none was lost since.
+    pub fn connected(&self) -> bool {
+        self.watch.connected()
+    }
+
+    /// Why no broker can be reached. None while one can be, or before the first attempt has ended.
+    pub fn trouble(&self) -> Option<String> {
+        self.watch.trouble()
     }
 
     /// Ends the reading. Drop the receiver first, or what is in the queue is lost with it.

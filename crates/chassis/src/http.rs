@@ -5,6 +5,7 @@
 //! that connection only; on shutdown open requests are answered and idle connections closed.
 
 mod head_timer;
+mod starting;
 
 use std::{
     net::SocketAddr,
@@ -24,6 +25,7 @@ use tower::ServiceExt;
 use tracing::{debug, warn};
 
 use self::head_timer::HeadTimer;
+pub use self::starting::starting;
 use crate::{backoff::Backoff, tasks::Tasks};
 
 /// Bounds of a listener.

@@ -1,14 +1,15 @@
 //! Which store, by URL, and how long it keeps things.
 //!
-//! In: `sqlite:PATH` and limits. Out: an open store, a migrated one, or a report on one.
+//! In: `sqlite:PATH` or `cassandra://…/keyspace`, and limits. Out: an open store, a migrated one, or a report on one.
 //! Always: a URL that we cannot serve is refused with the ones that we can.
 
-use std::{path::Path, sync::Arc, time::Duration};
+use std::{path::PathBuf, sync::Arc, time::Duration};
 
 use carillon_chassis::{clock::Clock, metrics::Metrics};
 
 use crate::{
     NotificationStore, StoreError,
+    cassandra::{self, Address, CassandraOptions, CassandraStore},
     sqlite::{Fsync, SqliteOptions, SqliteStore, schema},
 };
 
@@ -21,6 +22,8 @@ pub struct StoreConfig {
     pub fsync: Fsync,
     /// How long a call may take before it is `Unavailable`.
     pub deadline: Duration,
+    /// What only a store on Cassandra or ScyllaDB asks for.
+    pub cassandra: CassandraOptions,
 }
 
 impl Default for StoreConfig {
@@ -30,29 +33,41 @@ impl Default for StoreConfig {
             retention: sqlite.retention,
             fsync: sqlite.fsync,
             deadline: sqlite.deadline,
+            cassandra: CassandraOptions::default(),
         }
     }
 }
 
-/// Opens the store of a URL, and creates or migrates it where that is this store's custom (SQLite). Blocks
-/// for some milliseconds: call it before serving.
+/// Opens the store of a URL, and creates or migrates it where that is this store's custom (SQLite). Takes
+/// some milliseconds, for a cluster up to the deadline.
 ///
 /// # Errors
-/// `Refused` for a URL that is not ours, `Corrupt` for a damaged file, else what the database says.
-pub fn open(
+/// `Refused` for what will never work: a URL that is not ours, a wrong password, a newer schema.
+/// `NotMigrated` for a schema that is missing or older, `Corrupt` for a damaged file or a table that is not
+/// this version's. `Unavailable` when no node answers: try again.
+pub async fn open(
     url: &str,
     config: &StoreConfig,
     clock: &Clock,
     metrics: &Metrics,
 ) -> Result<Arc<dyn NotificationStore>, StoreError> {
-    let options = SqliteOptions {
-        retention: config.retention,
-        fsync: config.fsync,
-        deadline: config.deadline,
-        ..SqliteOptions::default()
-    };
-    let store = SqliteStore::open(sqlite_path(url)?, options, clock.clone(), metrics)?;
-    Ok(Arc::new(store))
+    match Place::of(url)? {
+        Place::Sqlite(path) => {
+            let options = SqliteOptions {
+                retention: config.retention,
+                fsync: config.fsync,
+                deadline: config.deadline,
+                ..SqliteOptions::default()
+            };
+            let (clock, metrics) = (clock.clone(), metrics.clone());
+            let store = blocking(move || SqliteStore::open(path, options, clock, &metrics)).await?;
+            Ok(Arc::new(store))
+        }
+        Place::Cassandra(address) => {
+            let store = CassandraStore::open(&address, config, clock, metrics).await?;
+            Ok(Arc::new(store))
+        }
+    }
 }
 
 /// What a migration did.
@@ -65,12 +80,15 @@ pub struct Migrated {
 }
 
 /// Brings the schema of a store up to date, creating it where there is none. Safe to repeat, and to run in
-/// several processes at once. Blocks.
+/// several processes at once.
 ///
 /// # Errors
 /// As [`open`].
-pub fn migrate(url: &str) -> Result<Migrated, StoreError> {
-    schema::migrate_file(sqlite_path(url)?)
+pub async fn migrate(url: &str, config: &StoreConfig) -> Result<Migrated, StoreError> {
+    match Place::of(url)? {
+        Place::Sqlite(path) => blocking(move || schema::migrate_file(&path)).await,
+        Place::Cassandra(address) => cassandra::migrate(&address, config).await,
+    }
 }
 
 /// What a check found in order.
@@ -78,31 +96,54 @@ pub fn migrate(url: &str) -> Result<Migrated, StoreError> {
 pub struct Checked {
     /// The schema's version.
     pub schema: u32,
-    /// Size of the database in bytes, without what its log holds.
-    pub bytes: u64,
-    /// Rows per table.
+    /// Size of the database in bytes, without what its log holds; `None` where the cluster's own tools know it.
+    pub bytes: Option<u64>,
+    /// Rows per table; empty where counting would mean reading everything.
     pub rows: Vec<(&'static str, u64)>,
 }
 
-/// Reads a whole store and says whether it is sound: structure, schema, and counts of rows. Changes nothing.
-/// Blocks for as long as reading the file takes.
+/// Looks whether a store is sound. Changes nothing. Of SQLite it reads the whole file: structure, schema, and
+/// counts of rows; of a cluster the schema, and one row of each table.
 ///
 /// # Errors
 /// As [`open`]; `Corrupt` names the first faults.
-pub fn check(url: &str) -> Result<Checked, StoreError> {
-    schema::check_file(sqlite_path(url)?)
+pub async fn check(url: &str, config: &StoreConfig) -> Result<Checked, StoreError> {
+    match Place::of(url)? {
+        Place::Sqlite(path) => blocking(move || schema::check_file(&path)).await,
+        Place::Cassandra(address) => cassandra::check(&address, config).await,
+    }
 }
 
-/// The path behind a `sqlite:` URL.
-fn sqlite_path(url: &str) -> Result<&Path, StoreError> {
-    match url.split_once(':') {
-        Some(("sqlite", path)) if !path.is_empty() => Ok(Path::new(path.strip_prefix("//").unwrap_or(path))),
-        Some(("cassandra" | "scylla", _)) => Err(StoreError::Refused(
-            "this build has no Cassandra store yet; use sqlite:PATH".to_owned(),
-        )),
-        _ => Err(StoreError::Refused(
-            "a store URL is written sqlite:PATH, for example sqlite:carillon-data/carillon.db".to_owned(),
-        )),
+/// SQLite's work is of the kind that blocks a thread.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StoreError> + Send + 'static,
+) -> Result<T, StoreError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(answer) => answer,
+        Err(error) => Err(StoreError::Unavailable(error.to_string())),
+    }
+}
+
+/// Where a store is.
+#[derive(Debug, PartialEq, Eq)]
+enum Place {
+    Sqlite(PathBuf),
+    Cassandra(Address),
+}
+
+impl Place {
+    fn of(url: &str) -> Result<Self, StoreError> {
+        match url.split_once(':') {
+            Some(("sqlite", path)) if !path.is_empty() => {
+                Ok(Self::Sqlite(path.strip_prefix("//").unwrap_or(path).into()))
+            }
+            Some(("cassandra" | "scylla", rest)) => Address::parse(rest).map(Self::Cassandra),
+            _ => Err(StoreError::Refused(
+                "a store URL is written sqlite:PATH, for example sqlite:carillon-data/carillon.db, or \
+                 cassandra://host:9042,host2:9042/keyspace"
+                    .to_owned(),
+            )),
+        }
     }
 }
 
@@ -117,18 +158,25 @@ mod tests {
             ("sqlite:///a/b.db", "/a/b.db"),
             ("sqlite:/a", "/a"),
         ] {
-            assert_eq!(sqlite_path(url).unwrap(), Path::new(path));
+            assert_eq!(Place::of(url).unwrap(), Place::Sqlite(path.into()));
         }
     }
 
     #[test]
-    fn another_url_is_refused_with_one_that_works() {
-        for url in ["", "sqlite:", "a.db", "postgres://x", "cassandra://h/k"] {
-            let error = sqlite_path(url).unwrap_err();
-            assert!(
-                !error.is_systemic() && error.to_string().contains("sqlite:"),
-                "{error}"
-            );
+    fn a_cluster_has_two_names() {
+        assert_eq!(
+            Place::of("cassandra://h/k").unwrap(),
+            Place::of("scylla://h/k").unwrap()
+        );
+    }
+
+    #[test]
+    fn another_url_is_refused_with_ones_that_work() {
+        for url in ["", "sqlite:", "a.db", "postgres://x"] {
+            let error = Place::of(url).unwrap_err();
+            assert!(!error.is_systemic(), "{error}");
+            let text = error.to_string();
+            assert!(text.contains("sqlite:") && text.contains("cassandra:"), "{text}");
         }
     }
 }

@@ -4,7 +4,7 @@
 //! Always: it speaks to the trait only; each test has tenants of its own, so that tests may share a store.
 //!
 //! `carillon_store::conformance!(make)` makes one test of each, where `make` is an async function that
-//! returns a [`Subject`] and something to keep alive beside it.
+//! returns a [`Subject`] and something to keep alive beside it. Attributes for all of them may follow.
 
 #![allow(
     clippy::unwrap_used,
@@ -23,6 +23,7 @@ use crate::NotificationStore;
 
 mod claims;
 pub mod facts;
+mod instances;
 mod isolation;
 mod lifetime;
 pub mod model;
@@ -31,6 +32,7 @@ mod paging;
 mod recent;
 
 pub use claims::*;
+pub use instances::*;
 pub use isolation::*;
 pub use lifetime::*;
 pub use order::*;
@@ -41,6 +43,8 @@ pub use recent::*;
 pub struct Subject {
     /// The store.
     pub store: Arc<dyn NotificationStore>,
+    /// The same database, opened once more.
+    pub other: Arc<dyn NotificationStore>,
     /// The manual clock that it was opened with.
     pub clock: Clock,
     /// The retention that it was opened with.
@@ -56,11 +60,11 @@ impl Subject {
     }
 }
 
-/// Makes a test of every promise.
+/// Makes a test of every promise, each with these attributes.
 #[macro_export]
 macro_rules! conformance {
-    ($make:path) => {
-        $crate::conformance!(@each $make:
+    ($make:path $(, $($attribute:tt)*)?) => {
+        $crate::conformance!(@each $make, [$($($attribute)*)?]:
             facts_in_any_order_and_number_give_one_state
             a_state_is_known_before_its_payload
             the_first_payload_of_an_id_stays
@@ -77,15 +81,23 @@ macro_rules! conformance {
             what_is_older_than_the_retention_is_in_no_answer
             a_fact_keeps_its_notification_for_another_retention
             a_closed_store_says_that_it_is_closed
+            what_one_instance_wrote_the_other_reads
+            writers_with_clocks_apart_give_one_state_in_any_order
+            a_batch_told_again_whole_changes_nothing
+            a_call_without_an_answer_may_be_told_again
+            a_key_claimed_through_two_instances_is_new_to_exactly_one
+            a_claim_told_again_by_its_holder_is_still_its_own
         );
     };
-    (@each $make:path: $($promise:ident)*) => {
-        $(
-            #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-            async fn $promise() {
-                let (subject, _kept) = $make().await;
-                $crate::conformance::$promise(&subject).await;
-            }
-        )*
+    (@each $make:path, $attributes:tt: $($promise:ident)*) => {
+        $($crate::conformance!(@one $make, $attributes, $promise);)*
+    };
+    (@one $make:path, [$($attribute:tt)*], $promise:ident) => {
+        #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+        $($attribute)*
+        async fn $promise() {
+            let (subject, _kept) = $make().await;
+            $crate::conformance::$promise(&subject).await;
+        }
     };
 }

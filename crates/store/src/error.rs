@@ -1,6 +1,6 @@
 //! What can go wrong in a store, as its callers must tell it apart.
 //!
-//! In: a failure of the database, the disk or a queue. Out: one of five cases.
+//! In: a failure of the database, the disk or a queue. Out: one of six cases.
 //! Always: the text is for operators and logs, never for a client's answer.
 
 /// Why the store did not do what it was asked.
@@ -16,6 +16,9 @@ pub enum StoreError {
     /// What is stored is damaged or is not ours. Names the file and what to do; nothing is reset.
     #[error("the store is damaged: {0}")]
     Corrupt(String),
+    /// The schema is missing or older than this build needs. Migrating it helps, and may happen at any time.
+    #[error("the store is not migrated: {0}: run `carillon store migrate`")]
+    NotMigrated(String),
     /// This batch or this request will never work, however often it is tried.
     #[error("the store refuses this: {0}")]
     Refused(String),
@@ -37,6 +40,7 @@ impl StoreError {
             Self::Unavailable(_) => "unavailable",
             Self::Full(_) => "full",
             Self::Corrupt(_) => "corrupt",
+            Self::NotMigrated(_) => "not_migrated",
             Self::Refused(_) => "refused",
             Self::Closed => "closed",
         }

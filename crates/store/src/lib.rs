@@ -5,6 +5,7 @@
 //! Always: the order in which facts arrive, and how often, does not change what is read afterwards; nothing
 //! of one tenant stands in an answer to another.
 
+pub mod cassandra;
 pub mod config;
 #[doc(hidden)]
 pub mod conformance;
@@ -13,7 +14,9 @@ mod error;
 mod model;
 mod notification_store;
 pub mod sqlite;
+mod timeline;
 
+pub use cassandra::{CassandraOptions, CassandraStore, CassandraTls};
 pub use config::{StoreConfig, check, migrate, open};
 pub use cursor::{PageCursor, PageKey};
 pub use error::StoreError;

@@ -98,7 +98,8 @@ pub trait NotificationStore: Send + Sync + 'static {
     ) -> Result<Vec<RecentRow>, StoreError>;
 
     /// Claims an idempotency key for 24 hours. Of any number of claims at the same time exactly one is
-    /// [`ClaimOutcome::New`]; the others get that one.
+    /// [`ClaimOutcome::New`]; the others get that one. The claim that holds is new again when it is told again,
+    /// so that a call without an answer may be repeated.
     ///
     /// # Errors
     /// As in the promises above.

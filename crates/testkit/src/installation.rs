@@ -6,11 +6,13 @@
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command, Stdio},
+    process::{Child, Command},
     time::Duration,
 };
 
 use tokio::time::Instant;
+
+use crate::stack::command;
 
 /// How long a start may take before a test gives up.
 const START: Duration = Duration::from_secs(30);
@@ -85,9 +87,8 @@ impl Installation {
             .append(true)
             .open(self.dir.path().join("output"))
             .expect("a file for the output");
-        let mut command = Command::new(&self.binary);
+        let mut command = command(&self.binary, self.dir.path());
         command
-            .current_dir(self.dir.path())
             .args([
                 "up",
                 "--listen",
@@ -98,7 +99,6 @@ impl Installation {
             ])
             .arg(self.data_dir())
             .args(&self.options)
-            .stdin(Stdio::null())
             .stdout(log.try_clone().expect("a second handle"))
             .stderr(log);
         Running {
@@ -112,8 +112,7 @@ impl Installation {
     /// When it fails.
     #[allow(clippy::expect_used, reason = "a test cannot go on without it")]
     pub fn run(&self, arguments: &[&str]) -> String {
-        let output = Command::new(&self.binary)
-            .current_dir(self.dir.path())
+        let output = command(&self.binary, self.dir.path())
             .args(arguments)
             .output()
             .expect("it starts");

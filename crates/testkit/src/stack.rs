@@ -1,33 +1,41 @@
-//! A stack: several roles in one process, on an embedded broker and a SQLite store of its own.
+//! A stack: several roles of each kind, on a lane of one's choice.
 //!
-//! In: how many of each role. Out: running nodes on port 0, tokens, and the addresses that actors need.
-//! Always: each node has its own metrics, readiness and tasks, as if it were a process; [`Stack::finish`]
-//! stops everything in the order of a graceful shutdown and fails the test when something is left.
+//! In: a lane, how many of each role. Out: running nodes on free ports, tokens, and the addresses that actors
+//! need. Always: each node has its own metrics, readiness and shutdown; [`Stack::finish`] stops everything in
+//! the order of a graceful shutdown and fails the test when something is left.
 
+mod deployment;
+mod embedded;
+mod lane;
+mod leftovers;
 mod node;
 mod platform;
+mod process;
 
 use std::time::Duration;
 
-use carillon_auth::{AuthConfig, KeySource, mint::SigningKey};
-use carillon_chassis::clock::Clock;
-use carillon_schemas::claims::Claims;
+use carillon_bus::BusConfig;
 
-pub use self::node::Node;
 use self::platform::Platform;
+pub(crate) use self::process::command;
+pub use self::{
+    deployment::{Deployment, DeploymentOptions},
+    lane::Lane,
+    node::Node,
+    process::{RoleProcess, Unmet},
+};
 
-/// How long a token of a stack is good.
-const TOKEN_SECONDS: u64 = 3600;
-/// How long a node may take to stop.
+/// How long a node may take to stop, or to begin.
 pub const STOP: Duration = Duration::from_secs(20);
 
-/// How many of each role.
+/// How many of each role, on what.
 #[derive(Debug, Clone)]
 pub struct StackBuilder {
+    lane: Lane,
     ingests: usize,
     routers: usize,
     fanouts: usize,
-    shards: u16,
+    options: DeploymentOptions,
 }
 
 /// Running roles.
@@ -38,8 +46,8 @@ pub struct Stack {
     pub routers: Vec<Node>,
     /// Sockets out.
     pub fanouts: Vec<Node>,
-    key: SigningKey,
-    clock: Clock,
+    /// Nodes started so far: no name is used twice.
+    started: usize,
     platform: Platform,
 }
 
@@ -64,7 +72,13 @@ impl StackBuilder {
 
     /// So many shards.
     pub fn shards(mut self, n: u16) -> Self {
-        self.shards = n;
+        self.options.shards = n;
+        self
+    }
+
+    /// Encrypts and authenticates every connection to the servers. The embedded ones have neither.
+    pub fn encrypted(mut self) -> Self {
+        self.options.encrypted = true;
         self
     }
 
@@ -72,32 +86,25 @@ impl StackBuilder {
     ///
     /// # Panics
     /// When a part does not start.
-    #[allow(clippy::expect_used, reason = "a test cannot go on without its stack")]
     pub async fn start(self) -> Stack {
-        let key = SigningKey::generate_ed25519().expect("a signing key");
-        let pem = key.public_pem().expect("a public key").to_owned();
-        let auth = AuthConfig {
-            keys: vec![KeySource::Pem(pem)],
-            ..AuthConfig::default()
-        };
-        let clock = Clock::system();
-        let platform = Platform::start(auth, clock.clone(), self.shards).await;
+        let platform = Platform::start(&self.lane, &self.options).await;
         let mut stack = Stack {
             ingests: vec![],
             routers: vec![],
             fanouts: vec![],
-            key,
-            clock,
+            started: 0,
             platform,
         };
-        for n in 0..self.routers {
-            stack.routers.push(stack.platform.router(n));
+        for _ in 0..self.routers {
+            stack.start_router().await;
         }
-        for n in 0..self.fanouts {
-            stack.fanouts.push(stack.platform.fanout(n).await);
+        for _ in 0..self.fanouts {
+            stack.begin_fanout().await;
         }
-        for n in 0..self.ingests {
-            stack.ingests.push(stack.platform.ingest(n).await);
+        for _ in 0..self.ingests {
+            let name = stack.name("ingest");
+            let node = stack.platform.ingest(name).await;
+            stack.ingests.push(node);
         }
         for node in stack.nodes() {
             node.ready().await;
@@ -108,12 +115,13 @@ impl StackBuilder {
 
 impl Stack {
     /// One of each role, 8 shards.
-    pub fn builder() -> StackBuilder {
+    pub fn builder(lane: Lane) -> StackBuilder {
         StackBuilder {
+            lane,
             ingests: 1,
             routers: 1,
             fanouts: 1,
-            shards: 8,
+            options: DeploymentOptions::default(),
         }
     }
 
@@ -129,48 +137,46 @@ impl Stack {
     ///
     /// # Panics
     /// When it cannot be signed.
-    #[allow(clippy::expect_used, reason = "a test cannot go on without its token")]
     pub fn token_with(&self, tenant: &str, user: &str, scope: &str) -> String {
-        let now = self.clock.unix_secs();
-        let claims = Claims {
-            tenant_id: tenant.to_owned(),
-            sub: user.to_owned(),
-            iat: now,
-            nbf: now,
-            exp: now + TOKEN_SECONDS,
-            scope: Some(scope.to_owned()),
-            iss: None,
-            aud: None,
-            jti: None,
-            channels: None,
-        };
-        self.key.mint(&claims).expect("a token")
+        self.platform.token(tenant, user, scope)
     }
 
-    /// `host:port` of Kafka.
-    pub fn kafka(&self) -> &str {
-        self.platform.kafka()
+    /// How a client of its own talks to the stack's Kafka.
+    pub fn bus(&self) -> &BusConfig {
+        self.platform.bus()
     }
 
-    /// Starts one more router in the same group.
-    pub fn start_router(&mut self) {
-        let node = self.platform.router(self.routers.len());
+    /// Starts one more router in the same group. Does not wait until it is ready.
+    pub async fn start_router(&mut self) {
+        let name = self.name("router");
+        let node = self.platform.router(name).await;
         self.routers.push(node);
     }
 
     /// Starts one more fanout.
     pub async fn start_fanout(&mut self) {
-        let node = self.platform.fanout(self.fanouts.len()).await;
-        node.ready().await;
+        self.begin_fanout().await;
+        if let Some(node) = self.fanouts.last() {
+            node.ready().await;
+        }
+    }
+
+    async fn begin_fanout(&mut self) {
+        let name = self.name("fanout");
+        let node = self.platform.fanout(name).await;
         self.fanouts.push(node);
+    }
+
+    fn name(&mut self, role: &str) -> String {
+        self.started += 1;
+        format!("{role}-{}", self.started)
     }
 
     fn nodes(&self) -> impl Iterator<Item = &Node> {
         self.ingests.iter().chain(&self.routers).chain(&self.fanouts)
     }
 
-    /// Stops every role, then waits until the group has handled everything that was accepted, then stops the
-    /// broker and the store.
+    /// Stops every role, after the group has handled everything that was accepted, then what it stood on.
     ///
     /// # Panics
     /// When a node does not stop in time, or a record is left unsettled.

@@ -5,13 +5,14 @@ use std::{collections::HashSet, net::SocketAddr, path::Path, time::Duration};
 use carillon_broker::{Broker, Options};
 use carillon_bus::{Admin, BusConfig};
 use carillon_chassis::{metrics::Metrics, tasks::Tasks};
+use carillon_fixtures::eventually;
 use carillon_schemas::{
     headers,
     topics::{Layout, Topics},
 };
 use futures_util::future::join_all;
 
-use crate::support::{PATIENCE, Stage, eventually};
+use crate::support::{PATIENCE, Stage};
 
 const BODY: &str = r#"{"content":"x","channel":"alerts"}"#;
 
@@ -59,11 +60,7 @@ impl Running {
 }
 
 async fn ready(stage: &Stage) {
-    let look = || match stage.readiness.unmet() {
-        unmet if unmet.is_empty() => Ok(()),
-        unmet => Err(unmet),
-    };
-    eventually("ready", look).await;
+    eventually("ready", async || stage.readiness.unmet(), Vec::is_empty).await;
 }
 
 #[tokio::test]

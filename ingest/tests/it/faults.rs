@@ -4,34 +4,28 @@ use std::{sync::Arc, time::Duration};
 
 use async_trait::async_trait;
 use carillon_bus::mock::{Fault, Request};
+use carillon_fixtures::eventually;
 use carillon_schemas::{IdempotencyKey, NotificationId, Stream, TenantId, cursor::Cursor, status::Status};
 use carillon_store::{
     Claim, ClaimOutcome, DeadLetter, DeliveriesQuery, DeliveriesResult, Dispatched, Known, NewNotification,
     NotificationStore, RecentRow, StoreError,
 };
 
-use crate::support::{PATIENCE, Stage, eventually, submit};
+use crate::support::{PATIENCE, Stage, submit};
 
 const BODY: &str = r#"{"content":"x"}"#;
 const KEYED: &[(&str, &str)] = &[("idempotency-key", "k")];
 const LATER: Duration = Duration::from_millis(400);
 
 async fn until_ready(stage: &Stage) {
-    let look = || match stage.readiness.unmet() {
-        unmet if unmet.is_empty() => Ok(()),
-        unmet => Err(unmet),
-    };
-    eventually("ready", look).await;
+    eventually("ready", async || stage.readiness.unmet(), Vec::is_empty).await;
 }
 
 /// Waits until a condition is unmet for a reason that has these words.
 async fn until_unmet(stage: &Stage, name: &str, words: &str) {
-    let look = || {
-        let unmet = stage.readiness.unmet();
-        let found = unmet.iter().any(|(n, why)| *n == name && why.contains(words));
-        found.then_some(()).ok_or(unmet)
-    };
-    eventually(name, look).await;
+    let unmet = async || stage.readiness.unmet();
+    let told = |unmet: &Vec<(&str, String)>| unmet.iter().any(|(n, why)| *n == name && why.contains(words));
+    eventually(name, unmet, told).await;
 }
 
 /// Submits until one is accepted.

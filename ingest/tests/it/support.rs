@@ -7,6 +7,7 @@ use bytes::Bytes;
 use carillon_auth::{Access, AuthConfig, KeySource, Verifier, mint::SigningKey};
 use carillon_bus::{BusConfig, Producer, Record, StartAt, Tail, TailOptions, mock::MockKafka};
 use carillon_chassis::{clock::Clock, metrics::Metrics, readiness::Readiness, tasks::Tasks};
+use carillon_fixtures::eventually;
 use carillon_ingest::{Ingest, IngestConfig, IngestDeps};
 use carillon_schemas::{claims::Claims, problem::ProblemCode};
 use carillon_store::{NotificationStore, PageKey, SqliteOptions, SqliteStore};
@@ -194,24 +195,7 @@ impl Stage {
 
     /// Waits until the metric has this value.
     pub(crate) async fn until_metric(&self, name: &str, value: f64) {
-        eventually(name, || {
-            (self.metric(name) == value)
-                .then_some(())
-                .ok_or(self.metric(name))
-        })
-        .await;
-    }
-}
-
-/// Waits until `look` succeeds; says the last thing seen when it does not.
-pub(crate) async fn eventually<T, E: std::fmt::Debug>(what: &str, look: impl Fn() -> Result<T, E>) -> T {
-    let until = std::time::Instant::now() + PATIENCE;
-    loop {
-        match look() {
-            Ok(found) => return found,
-            Err(last) if std::time::Instant::now() > until => panic!("{what}: at last {last:?}"),
-            Err(_) => tokio::time::sleep(Duration::from_millis(2)).await,
-        }
+        eventually(name, async || self.metric(name), |seen| *seen == value).await;
     }
 }
 

@@ -1,11 +1,12 @@
 //! Published again: dispatched once.
 
 use carillon_bus::Outgoing;
+use carillon_fixtures::eventually;
 use carillon_schemas::{headers, status::Status};
 
 use crate::{
     records::{id, record},
-    stack::{Stack, counts, eventually},
+    stack::{Stack, counts},
 };
 
 fn again(n: u64) -> Outgoing {

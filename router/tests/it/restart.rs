@@ -2,9 +2,11 @@
 
 use carillon_router::Batching;
 
+use carillon_fixtures::eventually;
+
 use crate::{
     records::{id, record},
-    stack::{Stack, counts, eventually, order},
+    stack::{Stack, counts, order},
 };
 
 #[tokio::test(flavor = "multi_thread")]

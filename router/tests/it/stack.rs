@@ -5,8 +5,6 @@
 
 use std::{
     collections::HashMap,
-    fmt::Debug,
-    future::Future,
     net::SocketAddr,
     sync::Arc,
     time::{Duration, Instant},
@@ -38,8 +36,6 @@ pub(crate) const LAYOUT: Layout = Layout {
 
 /// Longest wait for anything.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// Wait between two looks.
-const PACE: Duration = Duration::from_millis(10);
 
 pub(crate) struct Stack {
     pub(crate) bus: BusConfig,
@@ -269,23 +265,6 @@ impl Running {
 
     pub(crate) fn is_ready(&self) -> bool {
         self.readiness.unmet().is_empty()
-    }
-}
-
-/// Looks until what is seen satisfies `holds`, or says what was seen last.
-pub(crate) async fn eventually<T, F>(what: &str, mut look: impl FnMut() -> F, holds: impl Fn(&T) -> bool)
-where
-    T: Debug,
-    F: Future<Output = T>,
-{
-    let begun = Instant::now();
-    loop {
-        let seen = look().await;
-        if holds(&seen) {
-            return;
-        }
-        assert!(begun.elapsed() < PATIENCE, "{what}: last seen {seen:?}");
-        tokio::time::sleep(PACE).await;
     }
 }
 

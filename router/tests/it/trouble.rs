@@ -2,11 +2,12 @@
 
 use std::sync::atomic::Ordering;
 
+use carillon_fixtures::eventually;
 use carillon_schemas::{status::Status, topics::TopicSpec};
 
 use crate::{
     records::{id, record},
-    stack::{Stack, counts, eventually, order},
+    stack::{Stack, counts, order},
 };
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,11 +1,12 @@
 //! The walk: from the notifications topic to the shard, through the store.
 
+use carillon_fixtures::eventually;
 use carillon_schemas::{Stream, headers, shard::shard, status::Status};
 use carillon_store::NotificationStore;
 
 use crate::{
     records::{envelope, id, record, tenant},
-    stack::{LAYOUT, Stack, eventually, order},
+    stack::{LAYOUT, Stack, order},
 };
 
 const TENANTS: [&str; 3] = ["acme", "globex", "initech"];

@@ -22,11 +22,11 @@ impl Seen {
         Self {
             order: VecDeque::new(),
             known: HashSet::new(),
-            bound: bound.max(1),
+            bound,
         }
     }
 
-    /// Takes a notification in; `false` when it was there.
+    /// Takes a notification in; `false` when it was there. A memory of nothing finds everything new.
     pub(super) fn insert(&mut self, id: NotificationId, delivery: u32) -> bool {
         let key = (id, delivery);
         if !self.known.insert(key) {
@@ -55,5 +55,13 @@ mod tests {
         assert!(seen.insert(id(2), 1));
         assert!(seen.insert(id(1), 1), "the bound is two");
         assert_eq!((seen.order.len(), seen.known.len()), (2, 2));
+    }
+
+    #[test]
+    fn who_remembers_nothing_gets_every_repeat() {
+        let id = NotificationId::from_bytes([1; 16]);
+        let mut seen = Seen::new(0);
+        assert!(seen.insert(id, 1) && seen.insert(id, 1));
+        assert_eq!((seen.order.len(), seen.known.len()), (0, 0));
     }
 }

@@ -91,7 +91,7 @@ mod tests {
         let mut marks = LowWaterMarks::default();
         marks.assign(&partition());
         for offset in 0..in_flight {
-            marks.get_mut("t", 0).unwrap().start(offset);
+            marks.get_mut("t", 0).unwrap().start(offset, None);
         }
         marks
     }

@@ -1,17 +1,24 @@
 //! Group membership: what librdkafka calls back when partitions come and go.
 //!
-//! In: assignments, revocations, results of commits; all on the poll thread. Out: low-water marks that
-//! follow the assignment, and news for the owner. Always: no callback waits for async code. A revoked
-//! partition is committed before it is given away; librdkafka gives such a commit up after the session
-//! timeout, which bounds it.
+//! In: assignments and revocations, on the poll thread. Out: low-water marks that follow the assignment, and
+//! news for the owner. Always: no callback waits for async code, and each wait in one is bounded, because
+//! librdkafka pauses every partition of a member until it returns. What is taken away is committed before it
+//! is given away.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{SyncSender, sync_channel},
+    },
+    time::{Duration, Instant},
+};
 
-use parking_lot::Mutex;
+use parking_lot::{Mutex, MutexGuard};
 use rdkafka::{
-    ClientContext, Offset, TopicPartitionList,
+    ClientContext, TopicPartitionList,
     config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    consumer::{BaseConsumer, CommitMode, Consumer, ConsumerContext, Rebalance},
+    consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance},
     error::KafkaError,
 };
 use tracing::{debug, info, warn};
@@ -19,13 +26,23 @@ use tracing::{debug, info, warn};
 use crate::{
     BusConfig, BusError, ConsumerOptions, TopicPartition,
     client::{Watch, millis, reader_settings},
-    consumer::{Event, Shared},
+    consumer::{
+        Event, Shared,
+        errands::{self, Errand},
+        hand_over::{HandOver, Handed},
+    },
+    offsets::Commit,
 };
 
 pub(crate) type Joined = BaseConsumer<Callbacks>;
 
 /// librdkafka gives a member up that is not polled for so long.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(60);
+/// How long giving partitions away waits for their commit. librdkafka itself gives one up after the session
+/// timeout; meanwhile the partitions that stay would stand still.
+const COMMIT: Duration = Duration::from_secs(1);
+/// How often the owner's queue is tried while the owner is waited for.
+const LOOK: Duration = Duration::from_millis(1);
 
 /// Becomes a member of a group.
 pub(crate) fn join(
@@ -33,12 +50,12 @@ pub(crate) fn join(
     group: &str,
     topics: &[String],
     options: &ConsumerOptions,
-    watch: &Arc<Watch>,
-    shared: &Arc<Shared>,
+    callbacks: Callbacks,
 ) -> Result<Joined, BusError> {
-    let mut settings = reader_settings(config, group, options.fetch_ahead_kib, options.start);
-    // A member hears of a rebalance with its next heartbeat, twice per rebalance.
-    let heartbeat = (config.session_timeout / 6).min(Duration::from_secs(1));
+    let mut settings = reader_settings(config, group, options.fetch_ahead_kib, options.start)?;
+    // A member hears of a rebalance with its next heartbeat, twice per rebalance: that is how long a partition
+    // that moves stands still. Half a second with the default session timeout.
+    let heartbeat = (config.session_timeout / 20).min(Duration::from_secs(1));
     settings
         .set("group.protocol", "classic")
         .set("partition.assignment.strategy", "cooperative-sticky")
@@ -48,11 +65,6 @@ pub(crate) fn join(
             "max.poll.interval.ms",
             millis(MAX_POLL_INTERVAL.max(config.session_timeout)),
         );
-    let callbacks = Callbacks {
-        watch: Arc::clone(watch),
-        shared: Arc::clone(shared),
-        news: Mutex::default(),
-    };
     let consumer = Joined::from_config_and_context(&settings, callbacks).map_err(|e| BusError::sort(&e))?;
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(|e| BusError::sort(&e))?;
@@ -62,14 +74,64 @@ pub(crate) fn join(
 pub(crate) struct Callbacks {
     pub(crate) watch: Arc<Watch>,
     pub(crate) shared: Arc<Shared>,
-    /// Changes of the assignment since the poll thread looked last.
-    news: Mutex<Vec<Event>>,
+    /// Used by the poll thread alone, which is also the one that calls back.
+    pub(super) hand_over: Mutex<HandOver>,
+    /// Partitions that came or went since the poll thread looked last.
+    moved: Mutex<Vec<TopicPartition>>,
+    /// The way to the errands' thread, while it runs.
+    errands: Mutex<Option<SyncSender<Errand>>>,
+    /// The member leaves: its owner takes no more news.
+    leaves: AtomicBool,
+    /// Partitions were resumed since the poll thread looked last.
+    resumed: AtomicBool,
+    /// How long the owner may take to finish what it has begun of partitions that go.
+    patience: Duration,
 }
 
 impl Callbacks {
-    /// What happened since the last call.
-    pub(crate) fn take_news(&self) -> Vec<Event> {
-        std::mem::take(&mut *self.news.lock())
+    pub(crate) fn new(
+        watch: Arc<Watch>,
+        shared: Arc<Shared>,
+        hand_over: HandOver,
+        options: &ConsumerOptions,
+    ) -> Self {
+        Self {
+            watch,
+            shared,
+            hand_over: Mutex::new(hand_over),
+            moved: Mutex::default(),
+            errands: Mutex::default(),
+            leaves: AtomicBool::new(false),
+            resumed: AtomicBool::new(false),
+            patience: options.hand_over,
+        }
+    }
+
+    /// From now on, errands have a thread.
+    pub(super) fn begin(&self, errands: SyncSender<Errand>) {
+        *self.errands.lock() = Some(errands);
+    }
+
+    /// The errands' thread ends with what waits for it; from now on, errands are run at once.
+    pub(super) fn end(&self) {
+        self.leaves.store(true, Ordering::Release);
+        *self.errands.lock() = None;
+    }
+
+    /// Whether an errand was taken.
+    pub(super) fn ask(&self, errand: Errand) -> bool {
+        let errands = self.errands.lock();
+        errands.as_ref().is_some_and(|way| way.try_send(errand).is_ok())
+    }
+
+    /// What came or went since the last call.
+    pub(super) fn take_moved(&self) -> Vec<TopicPartition> {
+        std::mem::take(&mut *self.moved.lock())
+    }
+
+    /// Whether librdkafka resumed partitions since the last call.
+    pub(super) fn take_resumed(&self) -> bool {
+        self.resumed.swap(false, Ordering::AcqRel)
     }
 
     fn assigned(&self, consumer: &Joined, list: &TopicPartitionList) {
@@ -83,66 +145,88 @@ impl Callbacks {
             marks.assign(partition);
         }
         drop(marks);
+        // librdkafka asks for the committed offsets at the same time, so this costs the first record nothing.
+        if !self.ask(Errand::Notes(partitions.clone())) {
+            self.shared.hear_nothing(&partitions);
+        }
         info!(partitions = ?Shown(&partitions), "partitions assigned");
-        self.tell("assigned", Event::Assigned(partitions));
+        self.tell("assigned", &partitions, Event::Assigned(partitions.clone()));
     }
 
     fn revoked(&self, consumer: &Joined, list: &TopicPartitionList) {
         let partitions = partitions(list);
+        let begun = Instant::now();
         let lost = consumer.assignment_lost();
+        self.hand_over.lock().forget(&partitions, &self.shared);
+        let change = if lost { "lost" } else { "revoked" };
+        self.tell(change, &partitions, Event::Revoked(partitions.clone()));
+        let mut left = 0;
+        if !lost {
+            left = self.wait_for_owner(&partitions);
+            self.commit(consumer, self.due(&partitions));
+        }
         let mut marks = self.shared.marks.lock();
-        let mut due = Vec::new();
         for partition in &partitions {
-            let mark = marks.revoke(partition);
-            due.extend(
-                mark.and_then(|m| m.due())
-                    .map(|offset| (partition.clone(), offset)),
-            );
+            marks.revoke(partition);
         }
         drop(marks);
-        if !lost {
-            self.commit(consumer, &due);
+        let took = begun.elapsed();
+        info!(partitions = ?Shown(&partitions), lost, unfinished = left, took = ?took, "partitions revoked");
+    }
+
+    /// Waits until the owner has finished or let go what it has of these, but not for long. Returns how many
+    /// records it still has.
+    fn wait_for_owner(&self, partitions: &[TopicPartition]) -> usize {
+        let give_up = Instant::now() + self.patience;
+        let mut marks = self.shared.marks.lock();
+        loop {
+            let open = partitions
+                .iter()
+                .filter_map(|p| marks.get(&p.topic, p.partition))
+                .map(crate::offsets::LowWaterMark::open);
+            let open = open.sum();
+            if open == 0 || self.leaves.load(Ordering::Acquire) || Instant::now() >= give_up {
+                return open;
+            }
+            self.shared.changed.wait_for(&mut marks, LOOK);
+            // The owner hears of it when there is room in its queue.
+            let handed = MutexGuard::unlocked(&mut marks, || self.hand_over.lock().try_all());
+            if handed == Handed::Gone {
+                return open;
+            }
         }
-        info!(partitions = ?Shown(&partitions), lost, "partitions revoked");
-        self.tell(if lost { "lost" } else { "revoked" }, Event::Revoked(partitions));
     }
 
-    fn tell(&self, change: &str, event: Event) {
-        let labels = self.watch.labels_and(change);
-        self.watch.metrics.rebalances.with_label_values(&labels).inc();
-        self.news.lock().push(event);
+    fn due(&self, partitions: &[TopicPartition]) -> Vec<Commit> {
+        let marks = self.shared.marks.lock();
+        let due = |p: &TopicPartition| marks.get(&p.topic, p.partition)?.due(p);
+        partitions.iter().filter_map(due).collect()
     }
 
-    /// Commits and waits for the answer. (Of a commit in the background nothing is ever heard: the binding
-    /// asks for events, and librdkafka tells that result by callback alone.)
-    pub(crate) fn commit(&self, consumer: &Joined, due: &[(TopicPartition, i64)]) {
+    /// Has it committed behind what is being committed, and waits for that, but not for long.
+    fn commit(&self, consumer: &Joined, due: Vec<Commit>) {
         if due.is_empty() {
             return;
         }
-        let mut list = TopicPartitionList::with_capacity(due.len());
-        for (partition, offset) in due {
-            let offset = Offset::Offset(*offset);
-            if let Err(e) = list.add_partition_offset(&partition.topic, partition.partition, offset) {
-                warn!(partition = %partition, error = %e, "an offset cannot be committed");
-            }
+        if self.leaves.load(Ordering::Acquire) {
+            return errands::commit(consumer, &due);
         }
-        if let Err(e) = consumer.commit(&list, CommitMode::Sync) {
-            self.count_commit("failed");
-            warn!(error = %e, "offsets not committed, trying again");
-            return;
+        let (done, ended) = sync_channel(1);
+        if !self.ask(Errand::Commit(due, Some(done))) || ended.recv_timeout(COMMIT).is_err() {
+            warn!("partitions are given away before their commit has ended");
         }
-        let mut marks = self.shared.marks.lock();
-        for (partition, offset) in due {
-            if let Some(mark) = marks.get_mut(&partition.topic, partition.partition) {
-                mark.committed(*offset);
-            }
-        }
-        drop(marks);
-        self.count_commit("committed");
-        debug!(partitions = due.len(), "offsets committed");
     }
 
-    fn count_commit(&self, result: &str) {
+    fn tell(&self, change: &str, partitions: &[TopicPartition], event: Event) {
+        let labels = self.watch.labels_and(change);
+        self.watch.metrics.rebalances.with_label_values(&labels).inc();
+        self.moved.lock().extend_from_slice(partitions);
+        let mut hand_over = self.hand_over.lock();
+        hand_over.push(event);
+        debug!(change, handed = ?hand_over.try_all(), "told the owner");
+    }
+
+    pub(super) fn count_commit(&self, result: &str) {
         let labels = self.watch.labels_and(result);
         self.watch.metrics.commits.with_label_values(&labels).inc();
     }
@@ -172,6 +256,8 @@ impl ConsumerContext for Callbacks {
     }
 
     fn post_rebalance(&self, consumer: &Joined, rebalance: &Rebalance<'_>) {
+        // Those that stay were paused inside librdkafka until here.
+        self.resumed.store(true, Ordering::Release);
         match rebalance {
             Rebalance::Assign(list) if list.count() > 0 => self.assigned(consumer, list),
             Rebalance::Error(e) => warn!(error = %e, "rebalance failed"),

@@ -10,7 +10,10 @@ use std::{
 
 use tokio::sync::mpsc::{self, error::TrySendError};
 
-use crate::{consumer::Event, offsets::LowWaterMarks};
+use crate::{
+    Record, TopicPartition,
+    consumer::{Event, Shared},
+};
 
 /// How long a full queue is waited for before the partitions are paused. Pausing throws away what was
 /// fetched ahead, so a queue that is full for a moment should not cause it; and it is far below the
@@ -57,13 +60,22 @@ impl HandOver {
         self.held.push_back(event);
     }
 
-    /// Forgets held records of partitions that are no longer assigned.
-    pub(crate) fn keep_assigned(&mut self, marks: &LowWaterMarks) {
+    /// Forgets held records of partitions that go: nobody will finish them.
+    pub(crate) fn forget(&mut self, partitions: &[TopicPartition], shared: &Shared) {
+        let mut marks = shared.marks.lock();
+        let mut stays = |record: &Record| {
+            let goes = |p: &TopicPartition| p.partition == record.partition && p.topic == record.topic;
+            if !partitions.iter().any(goes) {
+                return true;
+            }
+            if let Some(mark) = marks.get_mut(&record.topic, record.partition) {
+                mark.let_go(record.offset);
+            }
+            false
+        };
         self.held.retain_mut(|event| match event {
             Event::Records(batch) => {
-                batch
-                    .records
-                    .retain(|r| marks.get(&r.topic, r.partition).is_some());
+                batch.records.retain(&mut stays);
                 !batch.records.is_empty()
             }
             Event::Assigned(_) | Event::Revoked(_) => true,

@@ -4,27 +4,26 @@
 //! while it is paused, so that it stays a member; it never waits on the owner for longer than a moment.
 
 use std::{
-    sync::{
-        Arc,
-        atomic::Ordering,
-        mpsc::{SyncSender, sync_channel},
-    },
+    sync::{Arc, atomic::Ordering},
     time::{Duration, Instant},
 };
 
 use carillon_chassis::metrics::Counter;
+use parking_lot::MutexGuard;
 use rdkafka::{consumer::Consumer, error::KafkaError};
-use tokio::sync::mpsc;
 use tracing::{debug, error, warn};
 
 use crate::{
-    ConsumerOptions, Record, TopicPartition,
+    ConsumerOptions, Record,
     consumer::{
         Batch, Event, Shared,
+        errands::{self, Errand},
         flow::Flow,
         group::{Joined, list},
         hand_over::{HandOver, Handed},
+        wakes::Wakes,
     },
+    offsets::{LowWaterMark, LowWaterMarks},
     record::reading::Reading,
     thread::Stop,
 };
@@ -34,8 +33,9 @@ const IDLE: Duration = Duration::from_millis(50);
 /// The same while partitions are paused and may go on soon.
 const BUSY: Duration = Duration::from_millis(5);
 
-/// Offsets to commit.
-type Due = Vec<(TopicPartition, i64)>;
+/// How long the first records of a partition wait for what the owner before noted. The question was asked
+/// before them, of the same broker that said where to begin.
+const NOTES: Duration = Duration::from_secs(1);
 
 pub(crate) struct Member {
     consumer: Arc<Joined>,
@@ -44,30 +44,27 @@ pub(crate) struct Member {
     batch: usize,
     reading: Reading,
     flow: Flow,
-    hand_over: HandOver,
     /// The owner's queue was full for too long.
     full: bool,
     last_commit: Instant,
     received: Counter,
+    skipped: Counter,
+    wakes: Wakes,
     failed: bool,
 }
 
 impl Member {
-    pub(crate) fn new(
-        consumer: Joined,
-        shared: Arc<Shared>,
-        options: ConsumerOptions,
-        events: mpsc::Sender<Event>,
-    ) -> Self {
+    pub(crate) fn new(consumer: Joined, shared: Arc<Shared>, options: ConsumerOptions) -> Self {
         let batch = options.batch.min(options.in_flight_per_partition / 2).max(1);
         let watch = &consumer.context().watch;
         Self {
             received: watch.metrics.received.with_label_values(&watch.labels()),
+            skipped: watch.metrics.skipped.with_label_values(&watch.labels()),
             flow: Flow::new(options.in_flight_per_partition, batch),
-            hand_over: HandOver::new(events),
             reading: Reading::default(),
             last_commit: Instant::now(),
             full: false,
+            wakes: Wakes::default(),
             failed: false,
             consumer: Arc::new(consumer),
             shared,
@@ -80,24 +77,21 @@ impl Member {
     /// assigned, which commits it.
     pub(crate) fn run(mut self, stop: &Stop) {
         let consumer = Arc::clone(&self.consumer);
-        let (commits, due) = sync_channel(1);
+        let (way, errands) = errands::queue();
+        consumer.context().begin(way);
         std::thread::scope(|threads| {
-            // A commit waits for the group's coordinator; records should not.
-            threads.spawn(|| {
-                for due in due {
-                    let due: Vec<_> = due;
-                    consumer.context().commit(&consumer, &due);
-                }
-            });
-            self.poll_until(stop, &commits);
-            drop(commits);
+            let asker = &consumer;
+            threads.spawn(move || errands::run(asker, &errands));
+            self.poll_until(stop);
+            consumer.context().end();
         });
         debug!("leaving the consumer group");
     }
 
-    fn poll_until(&mut self, stop: &Stop, commits: &SyncSender<Due>) {
+    fn poll_until(&mut self, stop: &Stop) {
         while !stop.is_set() && !self.failed {
-            match self.hand_over.try_all() {
+            let handed = self.consumer.context().hand_over.lock().try_all();
+            match handed {
                 Handed::Gone => break,
                 Handed::Wait => HandOver::wait(),
                 Handed::Full => {
@@ -108,11 +102,24 @@ impl Member {
                 Handed::All => {
                     self.full = false;
                     self.steer();
-                    let wait = if self.flow.waits() { BUSY } else { IDLE };
+                    let soon = self.flow.waits() || self.wakes.is_pending();
+                    let wait = if soon { BUSY } else { IDLE };
                     self.take_in(wait);
                 }
             }
-            self.commit_if_due(commits);
+            self.wake_if_due();
+            self.commit_if_due();
+        }
+    }
+
+    fn wake_if_due(&mut self) {
+        let now = Instant::now();
+        if self.consumer.context().take_resumed() {
+            self.wakes.resumed(now);
+        }
+        if self.wakes.is_due(now) {
+            let all = self.shared.marks.lock().iter().map(|(p, _)| p).collect();
+            self.consumer.context().ask(Errand::Wake(all));
         }
     }
 
@@ -138,6 +145,7 @@ impl Member {
         if !changes.resume.is_empty() {
             debug!(partitions = changes.resume.len(), "partitions resumed");
             self.report(self.consumer.resume(&list(&changes.resume)));
+            self.wakes.resumed(Instant::now());
         }
     }
 
@@ -165,50 +173,61 @@ impl Member {
         self.pass_on(records);
     }
 
-    /// Records came before the news: a poll that brings news brings no record.
+    /// The owner heard of changes before: a poll that brings one brings no record. What was polled before of a
+    /// partition that went is dropped.
     fn pass_on(&mut self, mut records: Vec<Record>) {
-        let news = self.consumer.context().take_news();
-        if !records.is_empty() || !news.is_empty() {
+        let callbacks = self.consumer.context();
+        self.flow.forget(&callbacks.take_moved());
+        if !records.is_empty() {
+            let polled = records.len();
             let mut marks = self.shared.marks.lock();
-            records.retain(|record| match marks.get_mut(&record.topic, record.partition) {
-                Some(mark) => {
-                    mark.start(record.offset);
-                    true
-                }
-                None => false,
+            self.wait_for_notes(&records, &mut marks);
+            let mut gone = 0;
+            records.retain(|record| {
+                let mark = marks.get_mut(&record.topic, record.partition);
+                gone += usize::from(mark.is_none());
+                mark.is_some_and(|mark| mark.start(record.offset, record.timestamp_ms))
             });
-            if !news.is_empty() {
-                self.hand_over.keep_assigned(&marks);
-            }
+            drop(marks);
+            self.skipped.inc_by((polled - records.len() - gone) as u64);
         }
         if !records.is_empty() {
             self.received.inc_by(records.len() as u64);
-            self.hand_over.push(Event::Records(Batch { records }));
-        }
-        for event in news {
-            if let Event::Assigned(partitions) | Event::Revoked(partitions) = &event {
-                self.flow.forget(partitions);
-            }
-            self.hand_over.push(event);
+            let event = Event::Records(Batch { records });
+            callbacks.hand_over.lock().push(event);
         }
         let unreadable = std::mem::take(&mut self.reading.unreadable);
-        self.consumer
-            .context()
-            .watch
-            .metrics
-            .unreadable_headers
-            .inc_by(unreadable);
+        callbacks.watch.metrics.unreadable_headers.inc_by(unreadable);
     }
 
-    fn commit_if_due(&mut self, commits: &SyncSender<Due>) {
+    /// Without what the owner before noted, records would be repeated: a moment's wait, once an assignment.
+    fn wait_for_notes(&self, records: &[Record], marks: &mut MutexGuard<'_, LowWaterMarks>) {
+        let give_up = Instant::now() + NOTES;
+        let waits = |marks: &LowWaterMarks, r: &Record| {
+            let mark = marks.get(&r.topic, r.partition);
+            mark.is_some_and(LowWaterMark::waits)
+        };
+        while records.iter().any(|r| waits(marks, r)) {
+            if self.shared.changed.wait_until(marks, give_up).timed_out() {
+                warn!("what the owner before had finished is not known in time and may be repeated");
+                for record in records {
+                    if let Some(mark) = marks.get_mut(&record.topic, record.partition) {
+                        mark.hear(None);
+                    }
+                }
+            }
+        }
+    }
+
+    fn commit_if_due(&mut self) {
         if self.last_commit.elapsed() < self.options.commit_every {
             return;
         }
         self.last_commit = Instant::now();
         let due = self.shared.marks.lock().due();
-        // When two commits wait already, what is due now is due at the next look too.
-        if !due.is_empty() && commits.try_send(due).is_err() {
-            debug!("an earlier commit is still waiting");
+        // When many errands wait, what is due now is due at the next look too.
+        if !due.is_empty() && !self.consumer.context().ask(Errand::Commit(due, None)) {
+            debug!("earlier commits are still waiting");
         }
     }
 }

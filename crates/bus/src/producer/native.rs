@@ -103,7 +103,11 @@ fn refused(watch: &Watch, error: &KafkaError) -> SendError {
     let sorted = SendError::sort(error);
     let labels = watch.labels_and(sorted.class());
     watch.metrics.sends.with_label_values(&labels).inc();
-    sorted
+    match (sorted, watch.trouble()) {
+        (SendError::Unavailable(text), Some(why)) => SendError::Unavailable(format!("{text}: {why}")),
+        (SendError::OutcomeUnknown(text), Some(why)) => SendError::OutcomeUnknown(format!("{text}: {why}")),
+        (sorted, _) => sorted,
+    }
 }
 
 /// Makes a producer.
@@ -113,7 +117,7 @@ pub(crate) fn make(
     in_flight: &Arc<InFlight>,
 ) -> Result<Native, BusError> {
     let request = config.request_deadline.min(config.message_timeout);
-    let mut settings = settings(config);
+    let mut settings = settings(config)?;
     settings
         .set("enable.idempotence", "true")
         .set("acks", "all")

@@ -35,11 +35,18 @@ pub enum Change {
         /// What it should be.
         to: String,
     },
-    /// It differs in a way that is never repaired: more partitions than asked for, other replication.
+    /// It differs in a way that is never repaired: it has more than asked for, or other replication.
     Keep {
         /// The topic.
         topic: String,
         /// What differs, in words.
+        what: String,
+    },
+    /// What is asked for must not or cannot be done. Nothing is applied beside it.
+    Refuse {
+        /// The topic.
+        topic: String,
+        /// What is refused and why, in words.
         what: String,
     },
 }
@@ -60,6 +67,7 @@ impl fmt::Display for Change {
                 to,
             } => write!(f, "set {setting} of {topic} from {from} to {to}"),
             Self::Keep { topic, what } => write!(f, "leave {topic} as it is: {what}"),
+            Self::Refuse { topic, what } => write!(f, "refuse {topic}: {what}"),
         }
     }
 }
@@ -82,44 +90,99 @@ pub(crate) fn settings(spec: &TopicSpec) -> [(&'static str, String); 3] {
     ]
 }
 
+/// What a plan has to know beside the topics.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Cluster<'a> {
+    /// Brokers that are there.
+    pub(crate) brokers: usize,
+    /// The topic whose partitions are shards.
+    pub(crate) shards: &'a str,
+}
+
 /// How one topic differs.
-pub(crate) fn changes(spec: &TopicSpec, found: Option<&Found>) -> Vec<Change> {
+pub(crate) fn changes(spec: &TopicSpec, found: Option<&Found>, cluster: Cluster<'_>) -> Vec<Change> {
     let Some(found) = found else {
-        return vec![Change::Create { spec: spec.clone() }];
+        return vec![create(spec, cluster)];
     };
-    let topic = || spec.name.clone();
     let mut changes = Vec::new();
-    if found.partitions < spec.partitions {
-        changes.push(Change::Grow {
-            topic: topic(),
-            from: found.partitions,
-            to: spec.partitions,
-        });
-    }
-    if found.partitions > spec.partitions {
-        changes.push(Change::Keep {
-            topic: topic(),
-            what: format!("{} partitions, {} specified", found.partitions, spec.partitions),
-        });
-    }
+    changes.extend(partitions(spec, found, cluster));
     if found.replication != spec.replication {
-        changes.push(Change::Keep {
-            topic: topic(),
-            what: format!("{} copies, {} specified", found.replication, spec.replication),
-        });
+        changes.push(keep(
+            spec,
+            format!("{} copies, {} specified", found.replication, spec.replication),
+        ));
     }
     for (setting, to) in settings(spec) {
         let from = found.settings.get(setting).map_or("unset", String::as_str);
         if from != to {
-            changes.push(Change::Alter {
-                topic: topic(),
-                setting: setting.to_owned(),
-                from: from.to_owned(),
-                to,
-            });
+            changes.push(alter(spec, setting, from, to));
         }
     }
     changes
+}
+
+fn keep(spec: &TopicSpec, what: String) -> Change {
+    Change::Keep {
+        topic: spec.name.clone(),
+        what,
+    }
+}
+
+fn create(spec: &TopicSpec, cluster: Cluster<'_>) -> Change {
+    if usize::from(spec.replication) <= cluster.brokers {
+        return Change::Create { spec: spec.clone() };
+    }
+    Change::Refuse {
+        topic: spec.name.clone(),
+        what: format!(
+            "{} copies are specified, each needs a broker of its own, brokers: {}",
+            spec.replication, cluster.brokers
+        ),
+    }
+}
+
+fn partitions(spec: &TopicSpec, found: &Found, cluster: Cluster<'_>) -> Option<Change> {
+    let (from, to) = (found.partitions, spec.partitions);
+    if from > to {
+        return Some(keep(spec, format!("{from} partitions, {to} specified")));
+    }
+    if from == to {
+        return None;
+    }
+    if spec.name != cluster.shards {
+        let topic = spec.name.clone();
+        return Some(Change::Grow { topic, from, to });
+    }
+    Some(Change::Refuse {
+        topic: spec.name.clone(),
+        what: format!(
+            "{from} partitions, {to} specified: its partitions are the shards that cursors name, so more of \
+             them need a new generation of the topic"
+        ),
+    })
+}
+
+/// A larger value is set. A smaller one would take something away (records, copies that acknowledge, room
+/// for records), so it is only said.
+fn alter(spec: &TopicSpec, setting: &str, from: &str, to: String) -> Change {
+    let number = |text: &str| match text.parse::<i64>() {
+        // Kafka's word for "without end".
+        Ok(-1) => i64::MAX,
+        Ok(number) => number,
+        Err(_) => i64::MIN,
+    };
+    if number(&to) < number(from) {
+        return keep(
+            spec,
+            format!("{setting} is {from}, {to} specified, which is less"),
+        );
+    }
+    Change::Alter {
+        topic: spec.name.clone(),
+        setting: setting.to_owned(),
+        from: from.to_owned(),
+        to,
+    }
 }
 
 #[cfg(test)]
@@ -141,6 +204,11 @@ mod tests {
         }
     }
 
+    const CLUSTER: Cluster<'_> = Cluster {
+        brokers: 3,
+        shards: "shards",
+    };
+
     fn as_specified(spec: &TopicSpec) -> Found {
         Found {
             partitions: spec.partitions,
@@ -154,8 +222,11 @@ mod tests {
     #[test]
     fn a_missing_topic_is_created_and_one_as_specified_is_left() {
         let spec = spec(3);
-        assert_eq!(changes(&spec, None), [Change::Create { spec: spec.clone() }]);
-        assert_eq!(changes(&spec, Some(&as_specified(&spec))), []);
+        assert_eq!(
+            changes(&spec, None, CLUSTER),
+            [Change::Create { spec: spec.clone() }]
+        );
+        assert_eq!(changes(&spec, Some(&as_specified(&spec)), CLUSTER), []);
     }
 
     #[test]
@@ -163,7 +234,7 @@ mod tests {
         let mut found = as_specified(&spec(3));
         found.settings.insert("retention.ms".to_owned(), "5".to_owned());
         found.replication = 3;
-        let words: Vec<_> = changes(&spec(4), Some(&found))
+        let words: Vec<_> = changes(&spec(4), Some(&found), CLUSTER)
             .iter()
             .map(ToString::to_string)
             .collect();
@@ -177,11 +248,43 @@ mod tests {
         );
     }
 
+    #[test]
+    fn what_would_take_something_away_is_said_and_not_done() {
+        let mut found = as_specified(&spec(3));
+        for (setting, value) in [("retention.ms", "-1"), ("min.insync.replicas", "2")] {
+            found.settings.insert(setting.to_owned(), value.to_owned());
+        }
+        let all = changes(&spec(3), Some(&found), CLUSTER);
+        assert!(
+            all.len() == 2 && all.iter().all(|c| matches!(c, Change::Keep { .. })),
+            "{all:?}"
+        );
+    }
+
+    #[test]
+    fn shards_are_not_added_and_copies_need_brokers() {
+        let shards = |partitions| TopicSpec {
+            name: "shards".to_owned(),
+            ..spec(partitions)
+        };
+        let grown = &changes(&shards(4), Some(&as_specified(&shards(2))), CLUSTER)[0];
+        assert!(grown.to_string().contains("new generation"), "{grown}");
+        let wide = TopicSpec {
+            replication: 4,
+            ..spec(1)
+        };
+        let refused = changes(&wide, None, CLUSTER)[0].to_string();
+        assert!(
+            refused.contains("4 copies") && refused.contains("brokers: 3"),
+            "{refused}"
+        );
+    }
+
     proptest! {
         #[test]
         fn partitions_are_never_taken_away(have in 1u32..100, want in 1u32..100) {
             let found = as_specified(&spec(have));
-            for change in changes(&spec(want), Some(&found)) {
+            for change in changes(&spec(want), Some(&found), CLUSTER) {
                 match change {
                     Change::Grow { from, to, .. } => prop_assert!(from == have && to == want && to > from),
                     Change::Keep { .. } => prop_assert!(have > want),

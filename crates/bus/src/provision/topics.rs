@@ -26,7 +26,7 @@ use crate::{
     client::{Plain, settings},
     provision::{
         Change,
-        plan::{Found, changes, settings as specified},
+        plan::{Cluster, Found, changes, settings as specified},
         worker::Worker,
     },
 };
@@ -43,6 +43,11 @@ pub(super) fn plan(worker: &Worker, specs: &[TopicSpec]) -> Result<Vec<Change>, 
 pub(super) fn apply(worker: &Worker, specs: &[TopicSpec]) -> Result<Vec<Change>, BusError> {
     let session = Session::new(worker)?;
     let (changes, own) = look(&session, specs)?;
+    let refused = changes.iter().filter(|c| matches!(c, Change::Refuse { .. }));
+    let refused: Vec<_> = refused.map(ToString::to_string).collect();
+    if !refused.is_empty() {
+        return Err(BusError::Refused(refused.join("; ")));
+    }
     session.create(&changes)?;
     session.grow(&changes)?;
     session.alter(&changes, specs, &own)?;
@@ -57,7 +62,11 @@ pub(super) fn apply(worker: &Worker, specs: &[TopicSpec]) -> Result<Vec<Change>,
 type Settings = HashMap<String, HashMap<String, String>>;
 
 fn look(session: &Session<'_>, specs: &[TopicSpec]) -> Result<(Vec<Change>, Settings), BusError> {
-    let there = session.worker.topics()?;
+    let (there, brokers) = session.worker.topics()?;
+    let cluster = Cluster {
+        brokers,
+        shards: &session.worker.config.topics.deliveries,
+    };
     let names = specs
         .iter()
         .filter(|s| there.contains_key(&s.name))
@@ -72,7 +81,9 @@ fn look(session: &Session<'_>, specs: &[TopicSpec]) -> Result<(Vec<Change>, Sett
             settings,
         })
     };
-    let all = specs.iter().flat_map(|spec| changes(spec, found(spec).as_ref()));
+    let all = specs
+        .iter()
+        .flat_map(|spec| changes(spec, found(spec).as_ref(), cluster));
     Ok((all.collect(), own))
 }
 
@@ -88,7 +99,7 @@ struct Session<'a> {
 impl<'a> Session<'a> {
     fn new(worker: &'a Worker) -> Result<Self, BusError> {
         let deadline = worker.config.request_deadline;
-        let mut settings = settings(&worker.config);
+        let mut settings = settings(&worker.config)?;
         settings.set("statistics.interval.ms", "0");
         Ok(Self {
             client: AdminClient::from_config_and_context(&settings, Plain(Arc::clone(&worker.watch)))
@@ -174,7 +185,11 @@ impl<'a> Session<'a> {
             return Ok(());
         }
         for result in self.wait(self.client.create_partitions(&new, &self.options))? {
-            result.map_err(|(name, code)| of_code(&name, code))?;
+            match result {
+                // Somebody else did it meanwhile; `wait_for` looks whether it is enough.
+                Ok(_) | Err((_, RDKafkaErrorCode::InvalidPartitions)) => {}
+                Err((name, code)) => return Err(of_code(&name, code)),
+            }
         }
         Ok(())
     }
@@ -211,7 +226,7 @@ impl<'a> Session<'a> {
     fn wait_for(&self, specs: &[TopicSpec]) -> Result<(), BusError> {
         let give_up = Instant::now() + self.worker.config.request_deadline;
         loop {
-            let there = self.worker.topics()?;
+            let (there, _) = self.worker.topics()?;
             let as_large = |spec: &TopicSpec| there.get(&spec.name).is_some_and(|t| t.0 >= spec.partitions);
             if specs.iter().all(as_large) {
                 return Ok(());

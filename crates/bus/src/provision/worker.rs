@@ -23,13 +23,16 @@ use tokio::sync::oneshot;
 
 use crate::{
     BusConfig, BusError,
-    client::{Plain, Watch, settings},
+    client::{Plain, Watch, explain, settings},
     provision::{Change, topics},
     thread::Stop,
 };
 
 /// How long to wait for a job before librdkafka's own events are looked at.
 const IDLE: Duration = Duration::from_millis(100);
+
+/// Partitions and replication of topics, by name.
+pub(super) type Shapes = HashMap<String, (u32, u16)>;
 
 type Reply<T> = oneshot::Sender<Result<T, BusError>>;
 
@@ -50,7 +53,7 @@ pub(crate) struct Worker {
 
 impl Worker {
     pub(crate) fn new(config: &BusConfig, watch: Arc<Watch>, jobs: Receiver<Job>) -> Result<Self, BusError> {
-        let mut settings = settings(config);
+        let mut settings = settings(config)?;
         settings.set("allow.auto.create.topics", "false");
         let consumer = BaseConsumer::from_config_and_context(&settings, Plain(Arc::clone(&watch)))
             .map_err(|e| BusError::sort(&e))?;
@@ -75,14 +78,18 @@ impl Worker {
     }
 
     fn work(&self, job: Job) {
-        // Whoever stopped waiting does not want the answer.
         match job {
-            Job::Plan(specs, reply) => drop(reply.send(topics::plan(self, &specs))),
-            Job::Apply(specs, reply) => drop(reply.send(topics::apply(self, &specs))),
-            Job::Ends(topic, reply) => drop(reply.send(self.ends(&topic))),
-            Job::Lag(group, topic, reply) => drop(reply.send(self.lag(&group, &topic))),
-            Job::Ping(reply) => drop(reply.send(self.ping())),
+            Job::Plan(specs, reply) => self.answer(reply, topics::plan(self, &specs)),
+            Job::Apply(specs, reply) => self.answer(reply, topics::apply(self, &specs)),
+            Job::Ends(topic, reply) => self.answer(reply, self.ends(&topic)),
+            Job::Lag(group, topic, reply) => self.answer(reply, self.lag(&group, &topic)),
+            Job::Ping(reply) => self.answer(reply, self.ping()),
         }
+    }
+
+    fn answer<T>(&self, reply: Reply<T>, result: Result<T, BusError>) {
+        // Whoever stopped waiting does not want the answer.
+        drop(reply.send(result.map_err(|e| explain(&self.consumer, e))));
     }
 
     fn ping(&self) -> Result<(), BusError> {
@@ -93,8 +100,8 @@ impl Worker {
         Ok(())
     }
 
-    /// Partitions and replication of every topic that is there.
-    pub(super) fn topics(&self) -> Result<HashMap<String, (u32, u16)>, BusError> {
+    /// Partitions and replication of every topic that is there, and how many brokers are.
+    pub(super) fn topics(&self) -> Result<(Shapes, usize), BusError> {
         let metadata = self
             .consumer
             .fetch_metadata(None, self.config.request_deadline)
@@ -105,11 +112,12 @@ impl Worker {
             (topic.partitions().len() as u32, copies as u16)
         };
         let there = metadata.topics().iter().filter(|t| t.error().is_none());
-        Ok(there.map(|t| (t.name().to_owned(), shape(t))).collect())
+        let topics = there.map(|t| (t.name().to_owned(), shape(t))).collect();
+        Ok((topics, metadata.brokers().len()))
     }
 
     fn ends(&self, topic: &str) -> Result<Vec<(i32, i64, i64)>, BusError> {
-        let Some(&(partitions, _)) = self.topics()?.get(topic) else {
+        let Some(&(partitions, _)) = self.topics()?.0.get(topic) else {
             return Err(BusError::Refused(format!("there is no topic {topic}")));
         };
         let low = self.offsets(topic, partitions, Offset::Beginning)?;
@@ -148,7 +156,7 @@ impl Worker {
     fn lag(&self, group: &str, topic: &str) -> Result<i64, BusError> {
         let ends = self.ends(topic)?;
         let sort = |e: KafkaError| BusError::sort(&e);
-        let mut settings = settings(&self.config);
+        let mut settings = settings(&self.config)?;
         settings.set("group.id", group);
         // Never subscribed, so the group does not notice it.
         let member: BaseConsumer<Plain> =

@@ -23,7 +23,7 @@ use tracing::{debug, warn};
 
 use crate::{
     BusConfig, BusError, RangePage, StartAt,
-    client::{Plain, Watch, reader_settings},
+    client::{Plain, Watch, explain, reader_settings},
     range::Request,
     record::reading::Reading,
     tail::offsets,
@@ -65,7 +65,7 @@ impl Worker {
             fetch_wait: FETCH_WAIT,
             ..config.clone()
         };
-        let mut settings = reader_settings(&config, "carillon-range", AHEAD_KIB, StartAt::Earliest);
+        let mut settings = reader_settings(&config, "carillon-range", AHEAD_KIB, StartAt::Earliest)?;
         settings
             .set("auto.offset.reset", "error")
             .set("enable.partition.eof", "true");
@@ -87,6 +87,7 @@ impl Worker {
                 Ok(request) if request.reply.is_closed() => {}
                 Ok(request) => {
                     let answer = self.read(&request);
+                    let answer = answer.map_err(|e| explain(&self.consumer, e));
                     if request.reply.send(answer).is_err() {
                         debug!("nobody waits for a range any more");
                     }

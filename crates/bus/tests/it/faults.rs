@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use carillon_bus::{
-    ConsumerOptions, SendError,
+    ConsumerOptions, RangeReader, SendError,
     mock::{Fault, MockKafka, Request},
 };
 
-use crate::support::{Place, eventually, metric, outgoing, send_numbers};
+use crate::support::{PATIENCE, Place, eventually, metric, outgoing, send_numbers};
 
 const TOPIC: &str = "numbers";
 
@@ -189,4 +189,19 @@ async fn a_producer_that_cannot_go_on_is_replaced() {
         assert!(begun.elapsed() < Duration::from_secs(5), "never replaced");
     }
     assert_eq!(producer.in_flight(), 0);
+}
+
+#[tokio::test]
+async fn a_read_from_a_broker_that_is_away_ends_by_its_deadline() {
+    let (kafka, place) = start(1, 1);
+    send_numbers(&place.producer(), TOPIC, 1, 0..5).await;
+    let ranges = RangeReader::new(&place.config, TOPIC, 2, &place.metrics, &place.tasks).unwrap();
+    ranges.read(0, 0, 5, usize::MAX, PATIENCE).await.unwrap();
+    kafka.down(1).unwrap();
+    let begun = std::time::Instant::now();
+    let read = ranges.read(0, 0, 5, usize::MAX, Duration::from_millis(300)).await;
+    assert!(read.is_err() && begun.elapsed() < Duration::from_secs(2));
+    kafka.up(1).unwrap();
+    let read = ranges.read(0, 0, 5, usize::MAX, PATIENCE).await.unwrap();
+    assert_eq!(read.records.len(), 5);
 }

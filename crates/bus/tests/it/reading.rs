@@ -2,21 +2,25 @@
 
 use std::time::Duration;
 
-use carillon_bus::{Admin, BusError, RangeReader, Record, Tail, TailOptions, mock::MockKafka};
+use carillon_bus::{BusError, Record};
 use carillon_schemas::headers::{self, Headers};
 use tokio::sync::mpsc;
 
-use crate::support::{PATIENCE, Place, number, outgoing, send_numbers};
+use crate::{
+    stage::{Lane, Stage, on_both_lanes},
+    support::{PATIENCE, number, outgoing, send_numbers},
+};
 
-const TOPIC: &str = "numbers";
+on_both_lanes!(
+    a_tail_begins_where_it_is_told_and_goes_on,
+    a_record_comes_back_with_its_key_its_headers_and_its_time,
+    a_range_is_read_whole_or_in_pages_and_its_end_is_told,
+    a_range_that_holds_nothing_ends_and_one_beyond_the_end_says_how_far_it_came,
+    many_ranges_at_once_are_all_answered_and_too_many_are_refused,
+    the_ends_of_a_topic_and_a_ping_are_answered,
+);
+
 const DEADLINE: Duration = Duration::from_secs(5);
-
-fn start(partitions: u16) -> (MockKafka, Place) {
-    let kafka = MockKafka::start(1).unwrap();
-    kafka.create_topic(TOPIC, partitions, 1).unwrap();
-    let place = Place::new(kafka.bootstrap());
-    (kafka, place)
-}
 
 async fn take(tail: &mut mpsc::Receiver<Vec<Record>>, count: usize) -> Vec<Record> {
     let mut records = Vec::new();
@@ -27,59 +31,40 @@ async fn take(tail: &mut mpsc::Receiver<Vec<Record>>, count: usize) -> Vec<Recor
     records
 }
 
-fn tail(place: &Place, from: Vec<(i32, i64)>) -> (Tail, mpsc::Receiver<Vec<Record>>) {
-    Tail::start(
-        &place.config,
-        TOPIC,
-        from,
-        TailOptions::default(),
-        &place.metrics,
-        &place.tasks,
-    )
-    .unwrap()
-}
-
-fn ranges(place: &Place) -> RangeReader {
-    RangeReader::new(&place.config, TOPIC, 2, &place.metrics, &place.tasks).unwrap()
-}
-
-#[tokio::test]
-async fn a_tail_begins_where_it_is_told_and_goes_on() {
-    let (_kafka, place) = start(2);
-    let producer = place.producer();
-    send_numbers(&producer, TOPIC, 2, 0..10).await;
-    let (tail, mut records) = tail(&place, vec![(0, 3), (1, 5)]);
+async fn a_tail_begins_where_it_is_told_and_goes_on(lane: Lane) {
+    let stage = Stage::start(lane, 2).await;
+    let producer = stage.place.producer();
+    send_numbers(&producer, &stage.topic, 2, 0..10).await;
+    let (tail, mut records) = stage.tail(vec![(0, 3), (1, 5)]);
     let mut first: Vec<_> = take(&mut records, 2).await.iter().map(number).collect();
     first.sort_unstable();
     assert_eq!(first, [6, 8]);
-    send_numbers(&producer, TOPIC, 2, 10..12).await;
+    send_numbers(&producer, &stage.topic, 2, 10..12).await;
     let next = take(&mut records, 2).await;
     assert!(next.iter().any(|r| r.partition == 1 && r.offset == 5));
     drop(records);
     tail.close(DEADLINE).await.unwrap();
 }
 
-#[tokio::test]
-async fn a_record_comes_back_with_its_key_its_headers_and_its_time() {
-    let (_kafka, place) = start(1);
-    let mut sent = outgoing(TOPIC, Some(0), "acme", "value");
+async fn a_record_comes_back_with_its_key_its_headers_and_its_time(lane: Lane) {
+    let stage = Stage::start(lane, 1).await;
+    let mut sent = outgoing(&stage.topic, Some(0), "acme", "value");
     let mut h = Headers::default();
     h.set(headers::TENANT, "acme");
     h.set("other-teams-header", vec![0u8, 255]);
     sent.headers = h;
-    let ack = place.producer().send(sent.clone()).unwrap().await.unwrap();
-    let (_tail, mut records) = tail(&place, vec![(0, ack.offset)]);
+    let ack = stage.place.producer().send(sent.clone()).unwrap().await.unwrap();
+    let (_tail, mut records) = stage.tail(vec![(0, ack.offset)]);
     let read = take(&mut records, 1).await.remove(0);
     assert_eq!((read.key.unwrap(), read.value.unwrap()), (sent.key, sent.value));
     assert_eq!(read.headers, sent.headers);
     assert!(read.timestamp_ms.unwrap() > 1_500_000_000_000);
 }
 
-#[tokio::test]
-async fn a_range_is_read_whole_or_in_pages_and_its_end_is_told() {
-    let (_kafka, place) = start(1);
-    send_numbers(&place.producer(), TOPIC, 1, 0..100).await;
-    let ranges = ranges(&place);
+async fn a_range_is_read_whole_or_in_pages_and_its_end_is_told(lane: Lane) {
+    let stage = Stage::start(lane, 1).await;
+    send_numbers(&stage.place.producer(), &stage.topic, 1, 0..100).await;
+    let ranges = stage.ranges();
     let page = ranges.read(0, 10, 60, usize::MAX, DEADLINE).await.unwrap();
     assert_eq!((page.next, page.earliest), (60, 10));
     assert_eq!(
@@ -98,11 +83,10 @@ async fn a_range_is_read_whole_or_in_pages_and_its_end_is_told() {
     assert_eq!(read, (90..100).collect::<Vec<_>>());
 }
 
-#[tokio::test]
-async fn a_range_that_holds_nothing_ends_and_one_beyond_the_end_says_how_far_it_came() {
-    let (_kafka, place) = start(2);
-    send_numbers(&place.producer(), TOPIC, 1, 0..5).await;
-    let ranges = ranges(&place);
+async fn a_range_that_holds_nothing_ends_and_one_beyond_the_end_says_how_far_it_came(lane: Lane) {
+    let stage = Stage::start(lane, 2).await;
+    send_numbers(&stage.place.producer(), &stage.topic, 1, 0..5).await;
+    let ranges = stage.ranges();
     let empty = ranges.read(0, 3, 3, usize::MAX, DEADLINE).await.unwrap();
     assert_eq!((empty.records.len(), empty.next), (0, 3));
     let beyond = ranges.read(0, 3, 50, usize::MAX, DEADLINE).await.unwrap();
@@ -111,11 +95,10 @@ async fn a_range_that_holds_nothing_ends_and_one_beyond_the_end_says_how_far_it_
     assert_eq!((none.records.len(), none.next), (0, 0));
 }
 
-#[tokio::test]
-async fn many_ranges_at_once_are_all_answered_and_too_many_are_refused() {
-    let (_kafka, place) = start(4);
-    send_numbers(&place.producer(), TOPIC, 4, 0..400).await;
-    let ranges = ranges(&place);
+async fn many_ranges_at_once_are_all_answered_and_too_many_are_refused(lane: Lane) {
+    let stage = Stage::start(lane, 4).await;
+    send_numbers(&stage.place.producer(), &stage.topic, 4, 0..400).await;
+    let ranges = stage.ranges();
     let reads = (0..40).map(|n| {
         let ranges = &ranges;
         async move { ranges.read(n % 4, i64::from(n), 100, usize::MAX, PATIENCE).await }
@@ -149,29 +132,13 @@ async fn futures_join<F: Future>(futures: impl Iterator<Item = F>) -> Vec<F::Out
     done.into_iter().flatten().collect()
 }
 
-#[tokio::test]
-async fn a_read_from_a_broker_that_is_away_ends_by_its_deadline() {
-    let (kafka, place) = start(1);
-    send_numbers(&place.producer(), TOPIC, 1, 0..5).await;
-    let ranges = ranges(&place);
-    ranges.read(0, 0, 5, usize::MAX, DEADLINE).await.unwrap();
-    kafka.down(1).unwrap();
-    let begun = std::time::Instant::now();
-    let read = ranges.read(0, 0, 5, usize::MAX, Duration::from_millis(300)).await;
-    assert!(read.is_err() && begun.elapsed() < Duration::from_secs(2));
-    kafka.up(1).unwrap();
-    let read = ranges.read(0, 0, 5, usize::MAX, PATIENCE).await.unwrap();
-    assert_eq!(read.records.len(), 5);
-}
-
-#[tokio::test]
-async fn the_ends_of_a_topic_and_a_ping_are_answered() {
-    let (_kafka, place) = start(3);
-    send_numbers(&place.producer(), TOPIC, 3, 0..7).await;
-    let admin = Admin::new(&place.config, &place.metrics).unwrap();
+async fn the_ends_of_a_topic_and_a_ping_are_answered(lane: Lane) {
+    let stage = Stage::start(lane, 3).await;
+    send_numbers(&stage.place.producer(), &stage.topic, 3, 0..7).await;
+    let admin = stage.admin();
     admin.ping().await.unwrap();
     assert_eq!(
-        admin.ends(TOPIC).await.unwrap(),
+        admin.ends(&stage.topic).await.unwrap(),
         [(0, 0, 3), (1, 0, 2), (2, 0, 2)]
     );
     let unknown = admin.ends("nothing").await.unwrap_err();

@@ -262,7 +262,8 @@ const CLAIM: &str = "
     INSERT INTO idempotency (tenant, key, id, body_hash, at, expires_at) VALUES (?1, ?2, ?3, ?4, ?5, ?6)
     ON CONFLICT (tenant, key) DO UPDATE SET
         id = excluded.id, body_hash = excluded.body_hash, at = excluded.at, expires_at = excluded.expires_at
-    WHERE expires_at <= excluded.at";
+    WHERE expires_at <= excluded.at
+        OR (id = excluded.id AND body_hash = excluded.body_hash AND at = excluded.at)";
 
 const CLAIMED: &str = "SELECT id, body_hash, at FROM idempotency WHERE tenant = ?1 AND key = ?2";
 

@@ -10,14 +10,17 @@ use carillon_schemas::{
     NotificationId, Stream, TenantId,
     cursor::Cursor,
     envelope::Envelope,
-    http::{DeliveryRow, TimelineEntry},
+    http::DeliveryRow,
     limits,
     status::{Stamp, Status},
 };
 use rusqlite::{Connection, Error, OptionalExtension, Row, params, types::Type};
 
 use super::apply::time;
-use crate::{DeliveriesQuery, DeliveriesResult, Known, PageCursor, RecentRow};
+use crate::{
+    DeliveriesQuery, DeliveriesResult, Known, PageCursor, RecentRow,
+    timeline::{Told, timeline},
+};
 
 /// Rows that a page of deliveries looks at, at most, for each row that it may hold.
 const SCAN_PER_ROW: usize = 20;
@@ -43,7 +46,7 @@ pub(super) fn notification(
     add_logged(connection, tenant, id, &mut facts)?;
     let envelope = envelope(&bytes, 1)?;
     Ok(Some(Known {
-        timeline: timeline(envelope.accepted_at, facts)?,
+        timeline: timeline(envelope.accepted_at, told(facts)?),
         bytes,
         envelope,
         status,
@@ -84,31 +87,14 @@ fn add_logged(
     Ok(())
 }
 
-/// In the order of stamps; of equal ones, the earlier first.
-fn timeline(accepted_at: u64, facts: Facts) -> rusqlite::Result<Vec<TimelineEntry>> {
-    let mut told: Vec<_> = facts
-        .into_iter()
-        .map(|((stamp, node), at)| (stamp, at, node))
-        .collect();
-    told.sort();
-    let mut timeline = vec![TimelineEntry {
-        status: Status::Accepted,
-        at: accepted_at,
-        attempt: 1,
-        redrive: 0,
-        node: None,
-    }];
-    for (packed, at, node) in told {
+/// Facts with their stamps and times read.
+fn told(facts: Facts) -> rusqlite::Result<Vec<Told>> {
+    let fact = |((packed, node), at)| {
         let stamp = Stamp::unpack(packed).ok_or(Error::IntegralValueOutOfRange(0, packed))?;
-        timeline.push(TimelineEntry {
-            status: stamp.status,
-            at: u64::try_from(at).map_err(|_| Error::IntegralValueOutOfRange(2, at))?,
-            attempt: stamp.attempt,
-            redrive: stamp.redrive,
-            node: Some(node),
-        });
-    }
-    Ok(timeline)
+        let at = u64::try_from(at).map_err(|_| Error::IntegralValueOutOfRange(2, at))?;
+        Ok((stamp, at, node))
+    };
+    facts.into_iter().map(fact).collect()
 }
 
 pub(super) fn statuses(

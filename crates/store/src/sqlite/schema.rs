@@ -76,7 +76,7 @@ pub(crate) fn check_file(path: &Path) -> Result<Checked, StoreError> {
         });
         rows.push((table, count.map_err(sql)?.unsigned_abs()));
     }
-    let bytes = fs::metadata(path).map_or(0, |file| file.len());
+    let bytes = fs::metadata(path).ok().map(|file| file.len());
     Ok(Checked { schema, bytes, rows })
 }
 

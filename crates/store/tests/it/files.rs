@@ -1,6 +1,6 @@
 //! The file: made whole, migrated safely, refused when damaged, and never reset.
 
-use std::{fs, sync::Arc};
+use std::fs;
 
 use carillon_store::{
     DeliveriesQuery, Fsync, NotificationStore, SqliteOptions, StoreConfig, StoreError, check,
@@ -23,12 +23,12 @@ fn new(n: u64) -> carillon_store::NewNotification {
 }
 
 /// Opening, migrating and checking are refused with a text that names the file; no byte of it changes.
-fn assert_refused(house: &House, about: &str) {
+async fn assert_refused(house: &House, about: &str) {
     let before = contents(house.directory.path());
     let errors = [
         house.open(SqliteOptions::default()).err(),
-        migrate(&house.url()).err(),
-        check(&house.url()).err(),
+        house.migrate().await.err(),
+        house.check().await.err(),
     ];
     for error in errors {
         let Some(StoreError::Corrupt(text)) = &error else {
@@ -64,11 +64,11 @@ async fn a_damaged_or_foreign_file_is_refused_and_left_alone() {
     ];
     for (about, bytes) in damages {
         fs::write(house.path(), bytes).unwrap();
-        assert_refused(&house, about);
+        assert_refused(&house, about).await;
     }
     fs::write(house.path(), &whole).unwrap();
     assert_eq!(
-        check(&house.url()).unwrap().rows[0],
+        house.check().await.unwrap().rows[0],
         ("notifications", 1),
         "whole again, it works again"
     );
@@ -82,7 +82,7 @@ async fn another_programs_database_is_refused_and_left_alone() {
         .execute_batch("CREATE TABLE theirs (x); INSERT INTO theirs VALUES (1)")
         .unwrap();
     drop(other);
-    assert_refused(&house, "a foreign database");
+    assert_refused(&house, "a foreign database").await;
 }
 
 #[tokio::test]
@@ -117,8 +117,8 @@ async fn a_newer_schema_is_refused_and_left_alone() {
     drop(hand);
     for error in [
         house.open(SqliteOptions::default()).err(),
-        migrate(&house.url()).err(),
-        check(&house.url()).err(),
+        house.migrate().await.err(),
+        house.check().await.err(),
     ] {
         assert!(
             matches!(&error, Some(StoreError::Refused(text)) if text.contains("99")),
@@ -142,7 +142,7 @@ async fn damage_inside_is_an_error_and_not_a_panic() {
         let mut broken = whole.clone();
         broken[page * 4096..page * 4096 + 64].fill(0xa5);
         fs::write(house.path(), &broken).unwrap();
-        let found = check(&house.url());
+        let found = house.check().await;
         assert!(
             matches!(found, Err(StoreError::Corrupt(_)) | Ok(_)),
             "page {page}: {found:?}"
@@ -217,7 +217,7 @@ async fn a_store_left_without_closing_lets_go_of_its_files() {
             .count()
     };
     eventually(open, |open| *open == 0).await;
-    assert_eq!(check(&house.url()).unwrap().rows[0], ("notifications", 3));
+    assert_eq!(house.check().await.unwrap().rows[0], ("notifications", 3));
 }
 
 #[tokio::test]
@@ -228,47 +228,37 @@ async fn a_closed_store_leaves_one_file() {
     }
 }
 
-#[test]
-fn many_may_create_and_migrate_one_file_at_once() {
+#[tokio::test(flavor = "multi_thread")]
+async fn many_may_create_and_migrate_one_file_at_once() {
     let house = House::new();
-    let barrier = Arc::new(std::sync::Barrier::new(8));
-    let racers: Vec<_> = (0..8)
-        .map(|n| {
-            let (url, barrier) = (house.url(), Arc::clone(&barrier));
-            std::thread::spawn(move || {
-                barrier.wait();
-                if n % 2 == 0 {
-                    migrate(&url).map(|_| ())
-                } else {
-                    check_after_migrate(&url)
-                }
-            })
-        })
-        .collect();
-    for racer in racers {
-        racer.join().unwrap().unwrap();
+    let mut racers = tokio::task::JoinSet::new();
+    for _ in 0..8 {
+        let url = house.url();
+        racers.spawn(async move {
+            let config = StoreConfig::default();
+            migrate(&url, &config).await?;
+            check(&url, &config).await
+        });
+    }
+    for outcome in racers.join_all().await {
+        outcome.unwrap();
     }
     assert_eq!(contents(house.directory.path()).len(), 1, "no draft is left");
     assert_eq!(
-        migrate(&house.url()).unwrap().from,
+        house.migrate().await.unwrap().from,
         1,
         "once more changes nothing"
     );
-}
-
-fn check_after_migrate(url: &str) -> Result<(), StoreError> {
-    migrate(url)?;
-    check(url).map(|_| ())
 }
 
 #[tokio::test]
 async fn a_url_opens_the_store_that_migrate_made_and_check_counts() {
     let house = House::new();
     assert!(
-        matches!(check(&house.url()), Err(StoreError::Unavailable(_))),
+        matches!(house.check().await, Err(StoreError::Unavailable(_))),
         "nothing is there yet"
     );
-    let migrated = migrate(&house.url()).unwrap();
+    let migrated = house.migrate().await.unwrap();
     assert_eq!((migrated.from, migrated.to), (0, 1));
     let store = open(
         &house.url(),
@@ -276,18 +266,19 @@ async fn a_url_opens_the_store_that_migrate_made_and_check_counts() {
         &house.clock,
         &house.metrics,
     )
+    .await
     .unwrap();
     store.persist(&[new(1), new(2)]).await.unwrap();
-    let checked = check(&house.url()).unwrap();
+    let checked = house.check().await.unwrap();
     assert_eq!(checked.rows[..2], [("notifications", 2), ("delivery_log", 0)]);
     store.close().await;
 }
 
-#[test]
-fn the_file_is_for_its_owner_alone() {
+#[tokio::test]
+async fn the_file_is_for_its_owner_alone() {
     use std::os::unix::fs::PermissionsExt;
     let house = House::new();
-    migrate(&house.url()).unwrap();
+    house.migrate().await.unwrap();
     assert_eq!(
         fs::metadata(house.path()).unwrap().permissions().mode() & 0o777,
         0o600

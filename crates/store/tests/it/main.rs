@@ -6,10 +6,15 @@
     reason = "helpers of tests fail by panicking"
 )]
 
+mod keyspace;
+mod proxy;
 mod support;
 
+mod cassandra;
 mod files;
 mod order;
+mod outages;
 mod pressure;
 mod room;
+mod servers;
 mod sqlite;

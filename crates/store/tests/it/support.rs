@@ -9,8 +9,10 @@ use std::{
 
 use carillon_chassis::{clock::Clock, metrics::Metrics};
 use carillon_store::{
-    SqliteOptions, SqliteStore, StoreError,
+    SqliteOptions, SqliteStore, StoreConfig, StoreError, check,
+    config::{Checked, Migrated},
     conformance::{Subject, facts::EPOCH_MS},
+    migrate,
 };
 use tempfile::TempDir;
 
@@ -37,6 +39,14 @@ impl House {
         SqliteStore::open(self.path(), options, self.clock.clone(), &self.metrics)
     }
 
+    pub(crate) async fn migrate(&self) -> Result<Migrated, StoreError> {
+        migrate(&self.url(), &StoreConfig::default()).await
+    }
+
+    pub(crate) async fn check(&self) -> Result<Checked, StoreError> {
+        check(&self.url(), &StoreConfig::default()).await
+    }
+
     pub(crate) fn url(&self) -> String {
         format!("sqlite:{}", self.path().display())
     }
@@ -47,7 +57,8 @@ pub(crate) async fn subject(options: SqliteOptions) -> (Subject, House) {
     let house = House::new();
     let retention = options.retention;
     let subject = Subject {
-        store: Arc::new(house.open(options).unwrap()),
+        store: Arc::new(house.open(options.clone()).unwrap()),
+        other: Arc::new(house.open(options).unwrap()),
         clock: house.clock.clone(),
         retention,
         run: 1,

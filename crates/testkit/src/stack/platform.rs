@@ -1,179 +1,109 @@
-//! What the roles of a stack stand on: an embedded broker and a SQLite store in a temporary directory.
+//! The platform of a stack: either lane behind one face.
 //!
-//! In: keys, a clock, a number of shards. Out: roles, each made as a process would make it.
-//! Always: roles come only through their public constructors; no test-only door.
+//! In: a lane. Out: nodes, tokens, the way to Kafka. Always: what was accepted is settled before the stop, on
+//! either lane by the same measure, the lag of the routers' group.
 
-use std::{net::SocketAddr, sync::Arc};
+use carillon_auth::{AuthConfig, KeySource, mint::SigningKey};
+use carillon_bus::{Admin, BusConfig};
+use carillon_chassis::{clock::Clock, metrics::Metrics};
+use carillon_fixtures::eventually;
 
-use carillon_auth::{Access, AuthConfig, Verifier};
-use carillon_broker::{Broker, Options};
-use carillon_bus::{Admin, BusConfig, Producer};
-use carillon_chassis::{
-    clock::Clock,
-    http::{Routes, ServeOptions, serve},
-    metrics::Metrics,
-    tasks::Tasks,
+use super::{
+    Deployment, DeploymentOptions, Lane, Node,
+    deployment::token,
+    embedded::{Embedded, GROUP},
 };
-use carillon_fanout::{Fanout, FanoutConfig, FanoutDeps};
-use carillon_ingest::{Ingest, IngestConfig, IngestDeps};
-use carillon_router::{Router, RouterConfig, RouterDeps};
-use carillon_schemas::topics::Layout;
-use carillon_store::{NotificationStore, PageKey, StoreConfig};
-use tokio::net::TcpListener;
 
-use super::{Node, STOP};
-use crate::eventually::eventually;
-
-const GROUP: &str = "carillon-router";
-
-pub(super) struct Platform {
-    bus: BusConfig,
-    store: Arc<dyn NotificationStore>,
-    verifier: Arc<Verifier>,
-    clock: Clock,
-    layout: Layout,
-    metrics: Metrics,
-    broker: Tasks,
-    _dir: tempfile::TempDir,
+/// What the roles of a stack stand on.
+#[allow(clippy::large_enum_variant, reason = "there is one of it in a test")]
+pub(super) enum Platform {
+    Embedded {
+        embedded: Embedded,
+        key: SigningKey,
+        clock: Clock,
+    },
+    Cluster(Deployment),
 }
 
-#[allow(clippy::expect_used, reason = "a test cannot go on without its stack")]
 impl Platform {
-    pub(super) async fn start(auth: AuthConfig, clock: Clock, shards: u16) -> Self {
-        let dir = tempfile::Builder::new()
-            .prefix("carillon-stack-")
-            .tempdir()
-            .expect("a directory");
-        let broker = Broker::bind(Options::new(dir.path().join("kafka")))
-            .await
-            .expect("the broker binds");
-        let address = broker.local_addr();
-        let tasks = Tasks::new();
-        let shutdown = tasks.shutdown().clone();
-        tasks.spawn("broker", async move {
-            broker.run(shutdown).await.expect("the broker runs")
-        });
-        let bus = BusConfig::new(address.to_string());
-        let layout = Layout {
-            shards,
-            ..Layout::SINGLE
-        };
-        let metrics = Metrics::new();
-        let admin = Admin::new(&bus, &metrics).expect("an admin client");
-        admin.apply(&bus.topics.all(&layout)).await.expect("topics");
-        let url = format!("sqlite:{}", dir.path().join("carillon.db").display());
-        let store = carillon_store::open(&url, &StoreConfig::default(), &clock, &metrics).expect("a store");
-        let verifier = Arc::new(Verifier::new(auth, clock.clone()).expect("a verifier"));
-        Self {
-            bus,
-            store,
-            verifier,
-            clock,
-            layout,
-            metrics,
-            broker: tasks,
-            _dir: dir,
+    #[allow(clippy::expect_used, reason = "a test cannot go on without its stack")]
+    pub(super) async fn start(lane: &Lane, options: &DeploymentOptions) -> Self {
+        match lane {
+            Lane::Embedded => {
+                let key = SigningKey::generate_ed25519().expect("a signing key");
+                let pem = key.public_pem().expect("a public key").to_owned();
+                let auth = AuthConfig {
+                    keys: vec![KeySource::Pem(pem)],
+                    ..AuthConfig::default()
+                };
+                let clock = Clock::system();
+                let embedded = Embedded::start(auth, clock.clone(), options.shards).await;
+                Self::Embedded { embedded, key, clock }
+            }
+            Lane::Cluster { binary } => {
+                Self::Cluster(Deployment::create(binary, &carillon_fixtures::shared(), options).await)
+            }
         }
     }
 
-    pub(super) fn kafka(&self) -> &str {
-        &self.bus.bootstrap
-    }
-
-    fn bus(&self, client: &str) -> BusConfig {
-        BusConfig {
-            client_id: client.to_owned(),
-            ..self.bus.clone()
+    pub(super) async fn ingest(&self, name: String) -> Node {
+        match self {
+            Self::Embedded { embedded, .. } => embedded.ingest(name).await,
+            Self::Cluster(deployment) => deployment.start("ingest", &name).await.into(),
         }
     }
 
-    pub(super) async fn ingest(&self, n: usize) -> Node {
-        let mut node = Node::new(format!("ingest-{n}"));
-        let bus = self.bus(&node.name);
-        let producer = Producer::new(&bus, &node.metrics, &node.tasks).expect("a producer");
-        let deps = IngestDeps {
-            metrics: node.metrics.clone(),
-            readiness: node.readiness.clone(),
-            clock: self.clock.clone(),
-            store: Arc::clone(&self.store),
-            producer,
-            access: Access::Tokens(Arc::clone(&self.verifier)),
-            topics: bus.topics.clone(),
-            page_key: PageKey::new(b"a page key of tests, 32 bytes long"),
-            tasks: node.tasks.clone(),
-        };
-        let ingest = Ingest::new(IngestConfig::default(), deps).expect("an ingest");
-        node.url = Some(host(&node.tasks, ingest.routes()).await);
-        node
+    pub(super) async fn router(&self, name: String) -> Node {
+        match self {
+            Self::Embedded { embedded, .. } => embedded.router(name),
+            Self::Cluster(deployment) => deployment.start("router", &name).await.into(),
+        }
     }
 
-    pub(super) fn router(&self, n: usize) -> Node {
-        let node = Node::new(format!("router-{n}"));
-        let config = RouterConfig {
-            shards: self.layout.shards,
-            ..RouterConfig::new(GROUP, node.name.as_str())
-        };
-        let deps = RouterDeps {
-            bus: self.bus(&node.name),
-            metrics: node.metrics.clone(),
-            readiness: node.readiness.clone(),
-            clock: self.clock.clone(),
-            store: Arc::clone(&self.store),
-            tasks: node.tasks.child(),
-        };
-        let router = Router::new(config, deps).expect("a router");
-        let shutdown = node.tasks.shutdown().clone();
-        node.tasks.spawn("router", async move {
-            router.run(shutdown).await.expect("the router runs")
-        });
-        node
+    pub(super) async fn fanout(&self, name: String) -> Node {
+        match self {
+            Self::Embedded { embedded, .. } => embedded.fanout(name).await,
+            Self::Cluster(deployment) => deployment.start("fanout", &name).await.into(),
+        }
     }
 
-    pub(super) async fn fanout(&self, n: usize) -> Node {
-        let mut node = Node::new(format!("fanout-{n}"));
-        let deps = FanoutDeps {
-            bus: self.bus(&node.name),
-            metrics: node.metrics.clone(),
-            readiness: node.readiness.clone(),
-            clock: self.clock.clone(),
-            store: Arc::clone(&self.store),
-            access: Access::Tokens(Arc::clone(&self.verifier)),
-            tasks: node.tasks.clone(),
-        };
-        let fanout = Fanout::new(FanoutConfig::default(), deps).expect("a fanout");
-        node.url = Some(host(&node.tasks, fanout.routes()).await);
-        let shutdown = node.tasks.shutdown().clone();
-        node.tasks.spawn("fanout", async move {
-            fanout.run(shutdown).await.expect("the fanout runs")
-        });
-        node
+    pub(super) fn token(&self, tenant: &str, user: &str, scope: &str) -> String {
+        match self {
+            Self::Embedded { key, clock, .. } => token(key, clock, tenant, user, scope),
+            Self::Cluster(deployment) => deployment.token(tenant, user, scope),
+        }
+    }
+
+    pub(super) fn bus(&self) -> &BusConfig {
+        match self {
+            Self::Embedded { embedded, .. } => embedded.base(),
+            Self::Cluster(deployment) => deployment.bus(),
+        }
+    }
+
+    fn group(&self) -> &str {
+        match self {
+            Self::Embedded { .. } => GROUP,
+            Self::Cluster(deployment) => deployment.group(),
+        }
     }
 
     /// Waits until every record of the notifications topic was handled: the group's committed offsets have
     /// reached the ends.
+    #[allow(clippy::expect_used, reason = "a test cannot go on without it")]
     pub(super) async fn settled(&self) {
-        let admin = Admin::new(&self.bus, &self.metrics).expect("an admin client");
-        let topic = self.bus.topics.notifications.as_str();
-        let lag = || async { admin.lag(GROUP, topic).await.unwrap_or(i64::MAX) };
-        eventually("everything accepted is settled", lag, |lag| *lag == 0).await;
+        let bus = self.bus();
+        let admin = Admin::new(bus, &Metrics::new()).expect("an admin client");
+        let topic = bus.topics.notifications.as_str();
+        let lag = || async { admin.lag(self.group(), topic).await.map_err(|e| e.to_string()) };
+        let left = eventually("everything accepted is settled", lag, |lag| *lag == Ok(0)).await;
+        assert_eq!(left, Ok(0));
     }
 
     pub(super) async fn stop(self) {
-        self.store.close().await;
-        let late = self.broker.close(STOP).await;
-        assert!(late.is_empty(), "the broker did not stop: {late:?}");
-        assert_eq!(self.broker.panics(), 0, "a task of the broker panicked");
+        match self {
+            Self::Embedded { embedded, .. } => embedded.stop().await,
+            Self::Cluster(deployment) => deployment.remove().await,
+        }
     }
-}
-
-/// Serves routes on a port of their own; gives the URL.
-#[allow(clippy::expect_used, reason = "a test cannot go on without its port")]
-async fn host(tasks: &Tasks, routes: Routes) -> String {
-    let listener = TcpListener::bind("127.0.0.1:0").await.expect("a free port");
-    let address: SocketAddr = listener.local_addr().expect("a bound port");
-    let serving = tasks.clone();
-    tasks.spawn("http", async move {
-        serve(listener, routes, &serving, ServeOptions::default()).await
-    });
-    format!("http://{address}")
 }

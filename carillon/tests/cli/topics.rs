@@ -1,0 +1,87 @@
+//! `carillon topics` against both kinds of Kafka: what it would do, what it did, what it refuses.
+//!
+//! On the shared cluster its three topics stay, under a prefix of their own: the product deletes nothing.
+
+use std::{net::TcpListener, path::Path, process::Stdio};
+
+use crate::run::{Process, command, run, succeed};
+
+struct Kafka {
+    address: String,
+    copies: &'static str,
+}
+
+#[test]
+fn topics_of_the_embedded_broker_are_planned_made_and_not_made_worse() {
+    let dir = tempfile::tempdir().unwrap();
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap().to_string();
+    drop(listener);
+    let mut broker = command(dir.path(), &["broker", "--kafka-listen", &address]);
+    let _broker = Process(
+        broker
+            .stdout(Stdio::null())
+            .stderr(Stdio::null())
+            .spawn()
+            .unwrap(),
+    );
+    // The command itself waits for a broker that is about to listen.
+    let kafka = Kafka { address, copies: "1" };
+    planned_made_and_not_made_worse(dir.path(), &kafka);
+}
+
+#[test]
+#[ignore = "needs the cluster: make cluster"]
+fn topics_of_a_cluster_are_planned_made_and_not_made_worse() {
+    let dir = tempfile::tempdir().unwrap();
+    let address = carillon_fixtures::shared().kafka.plaintext;
+    let kafka = Kafka { address, copies: "3" };
+    planned_made_and_not_made_worse(dir.path(), &kafka);
+}
+
+fn planned_made_and_not_made_worse(dir: &Path, kafka: &Kafka) {
+    let prefix = format!("cli-{}.", std::process::id());
+    let topics = |what: &'static str, copies: &str, shards: &str| {
+        let arguments = [
+            "topics",
+            what,
+            "--kafka",
+            &kafka.address,
+            "--topics-prefix",
+            &prefix,
+            "--replication",
+            copies,
+            "--shards",
+            shards,
+            "--output",
+            "json",
+        ];
+        arguments.map(str::to_owned)
+    };
+    let call = |arguments: [String; 12]| run(dir, &arguments.each_ref().map(String::as_str));
+
+    let wide = call(topics("apply", "7", "2"));
+    assert_eq!(wide.code, Some(1), "{}", wide.stdout);
+    let brokers = format!("brokers: {}", kafka.copies);
+    assert!(
+        wide.stderr.contains("7 copies") && wide.stderr.contains(&brokers),
+        "{}",
+        wide.stderr
+    );
+
+    let specified = topics("plan", kafka.copies, "2");
+    let specified = specified.each_ref().map(String::as_str);
+    let planned = succeed(dir, &specified);
+    let copies = format!("{} copies", kafka.copies);
+    assert_eq!(planned.matches(&copies).count(), 3, "{planned}");
+    let made = call(topics("apply", kafka.copies, "2"));
+    assert_eq!(made.stdout.replace("true", "false"), planned, "{}", made.stderr);
+    assert_eq!(succeed(dir, &specified), "{\"applied\":false,\"changes\":[]}\n");
+
+    let grown = call(topics("apply", kafka.copies, "4"));
+    assert_eq!(grown.code, Some(1), "{}", grown.stdout);
+    assert!(grown.stderr.contains("new generation"), "{}", grown.stderr);
+    let told = call(topics("plan", kafka.copies, "4"));
+    assert!(told.code == Some(0) && told.stdout.contains("refuse"), "{told:?}");
+    assert_eq!(succeed(dir, &specified), "{\"applied\":false,\"changes\":[]}\n");
+}
