@@ -33,6 +33,8 @@ const IDLE: Duration = Duration::from_millis(50);
 /// The same while partitions are paused and may go on soon.
 const BUSY: Duration = Duration::from_millis(5);
 
+/// How long giving back all partitions may take when the group is left.
+const LEAVE: Duration = Duration::from_secs(3);
 /// How long the first records of a partition wait for what the owner before noted. The question was asked
 /// before them, of the same broker that said where to begin.
 const NOTES: Duration = Duration::from_secs(1);
@@ -73,8 +75,7 @@ impl Member {
         }
     }
 
-    /// Polls until it is told to stop, then leaves the group: dropping the consumer revokes what is
-    /// assigned, which commits it.
+    /// Polls until it is told to stop, then leaves the group: that revokes what is assigned, which commits it.
     pub(crate) fn run(mut self, stop: &Stop) {
         let consumer = Arc::clone(&self.consumer);
         let (way, errands) = errands::queue();
@@ -85,7 +86,26 @@ impl Member {
             self.poll_until(stop);
             consumer.context().end();
         });
+        self.leave();
+    }
+
+    /// Gives everything back before the consumer is closed. librdkafka 2.12 waits for ever when a rebalance is
+    /// called back after its group has ended (its issues 4527 and 4884), which a close in the middle of one can
+    /// bring about; a consumer that has left and has no partitions has nothing to call back.
+    fn leave(&self) {
         debug!("leaving the consumer group");
+        self.consumer.unsubscribe();
+        let give_up = Instant::now() + LEAVE;
+        let mut quiet = 0;
+        while quiet < 2 && Instant::now() < give_up {
+            // A record that comes now was not begun, so that nobody has to finish it.
+            drop(self.consumer.poll(BUSY));
+            let owns = self.shared.marks.lock().iter().next().is_some();
+            quiet = if owns { 0 } else { quiet + 1 };
+        }
+        if quiet < 2 {
+            warn!("partitions were not given back in time");
+        }
     }
 
     fn poll_until(&mut self, stop: &Stop) {
