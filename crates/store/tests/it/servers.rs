@@ -1,7 +1,6 @@
 //! A real cluster: getting in, schemas of other versions, and a server that is away.
 
 use std::{
-    path::Path,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -33,7 +32,8 @@ async fn an_encrypted_connection_works_and_another_authority_is_refused() {
     store.persist(&[new]).await.unwrap();
     let known = store.notification(&tenant, facts::id(1)).await.unwrap();
     assert!(known.is_some());
-    let another = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/it/another-authority.pem");
+    let directory = tempfile::tempdir().unwrap();
+    let another = carillon_fixtures::another_authority(directory.path()).unwrap();
     config.cassandra.tls = Some(CassandraTls {
         ca_file: Some(another),
     });
