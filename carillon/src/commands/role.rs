@@ -24,8 +24,8 @@ use crate::{
 
 /// Scopes of a token that names none, in a cluster.
 const SCOPES: &str = "publish read listen";
-/// The life cycle of the role; the driver of the store tells each of its connections.
-const LOG_FILTER: &str = "info,scylla=warn";
+/// The life cycle of the role.
+const LOG_FILTER: &str = "info";
 /// How long the admin port may take for its last answers.
 const LAST_ANSWERS: Duration = Duration::from_secs(1);
 

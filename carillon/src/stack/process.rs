@@ -82,8 +82,8 @@ impl Process {
     }
 }
 
-/// Sends log lines to standard error, filtered as the settings say.
-pub(crate) fn install_telemetry(settings: &Settings, filter: &str) -> Result<()> {
-    let filter = settings.log.filter.as_deref().unwrap_or(filter);
-    Ok(telemetry::install(settings.log.format, filter)?)
+/// Sends log lines to standard error, filtered as the settings say, or as the command does by default.
+pub(crate) fn install_telemetry(settings: &Settings, default: &str) -> Result<()> {
+    let log = &settings.log;
+    Ok(telemetry::install(log.format, log.filter.as_deref(), default)?)
 }

@@ -1,9 +1,13 @@
 //! The way into Kafka and Cassandra: secrets stay secret, contradictions are refused, and what can never work
 //! ends a role at once.
 
-use std::path::Path;
+use std::{
+    io::{BufRead, BufReader},
+    path::Path,
+    process::Stdio,
+};
 
-use crate::run::{Ended, command, run};
+use crate::run::{Ended, Process, command, run};
 
 const CANARY: &str = "00417";
 
@@ -141,4 +145,41 @@ fn ends(dir: &Path, url: &str) -> Ended {
             url,
         ],
     )
+}
+
+/// A router whose Cassandra is not there: who wrote its lines, up to the one that says so.
+fn log_without_cassandra(filter: &[&str]) -> Vec<String> {
+    let dir = tempfile::tempdir().unwrap();
+    let role = [
+        "router",
+        "--admin-listen",
+        "127.0.0.1:0",
+        "--kafka",
+        "127.0.0.1:1",
+        "--store",
+        "cassandra://127.0.0.1:1/carillon",
+        "--log-format",
+        "json",
+    ];
+    let mut command = command(dir.path(), &[&role, filter].concat());
+    let mut router = Process(command.stderr(Stdio::piped()).spawn().unwrap());
+    let mut targets = Vec::new();
+    for line in BufReader::new(router.0.stderr.take().unwrap()).lines() {
+        let line: serde_json::Value = serde_json::from_str(&line.unwrap()).unwrap();
+        targets.push(line["target"].as_str().unwrap().to_owned());
+        if line["server"] == "store" {
+            return targets;
+        }
+    }
+    panic!("it ended: {targets:?}");
+}
+
+/// That Cassandra is not there is told by us, once; the driver tells each attempt to whoever asks for it.
+#[test]
+fn the_drivers_attempts_to_connect_are_not_logged_unless_asked_for() {
+    let of_the_driver = |targets: &[String]| targets.iter().any(|target| target.starts_with("scylla"));
+    let quiet = log_without_cassandra(&[]);
+    assert!(!of_the_driver(&quiet), "{quiet:?}");
+    let asked = log_without_cassandra(&["--log-filter", "info"]);
+    assert!(of_the_driver(&asked), "{asked:?}");
 }
