@@ -13,6 +13,7 @@ use std::path::PathBuf;
 use carillon_chassis::{secret::Secret, telemetry::LogFormat};
 use serde::{Deserialize, Serialize};
 
+use flags::Enters;
 pub(crate) use flags::{
     AdminFlags, AuthFlags, ConfigFlags, DataFlags, KafkaFlags, LayoutFlags, Pairs, StoreFlags, load,
 };
@@ -144,10 +145,15 @@ pub(crate) struct RouterSettings {
 }
 
 impl Settings {
-    /// Refuses what contradicts itself, before anything starts.
-    fn check(&self) -> Result<(), Usage> {
-        self.kafka_security.check()?;
-        self.cassandra.check()
+    /// Refuses what contradicts itself about the servers to be entered, before anything starts.
+    fn check(&self, enters: Enters) -> Result<(), Usage> {
+        if enters.kafka {
+            self.kafka_security.check()?;
+        }
+        if enters.cassandra {
+            self.cassandra.check()?;
+        }
+        Ok(())
     }
 }
 

@@ -28,9 +28,20 @@ const TEXT_VARIABLES: [&str; 6] = [
     "CARILLON_CASSANDRA_PASSWORD",
 ];
 
-/// The top layer: keys with their values as TOML.
+/// The top layer: keys with their values as TOML, and whose settings the command is going to use.
 #[derive(Debug, Default)]
-pub(crate) struct Pairs(Vec<(String, String)>);
+pub(crate) struct Pairs {
+    pairs: Vec<(String, String)>,
+    enters: Enters,
+}
+
+/// The servers that a command enters: those whose flags it takes. What is said about the others, in a file or
+/// in the environment that several commands share, is none of its business.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Enters {
+    pub(super) kafka: bool,
+    pub(super) cassandra: bool,
+}
 
 impl Pairs {
     /// A text, whatever it looks like.
@@ -60,15 +71,23 @@ impl Pairs {
     }
 
     fn raw(&mut self, key: &str, value: Option<String>) {
-        self.0.extend(value.map(|value| (key.to_owned(), value)));
+        self.pairs.extend(value.map(|value| (key.to_owned(), value)));
+    }
+
+    pub(super) fn enters_kafka(&mut self) {
+        self.enters.kafka = true;
+    }
+
+    pub(super) fn enters_cassandra(&mut self) {
+        self.enters.cassandra = true;
     }
 }
 
 /// Loads the settings: flags over environment over file over default.
 ///
 /// # Errors
-/// An unreadable file, an unknown key with the nearest known one, a value that does not fit, settings that
-/// contradict each other.
+/// An unreadable file, an unknown key with the nearest known one, a value that does not fit, settings of a server
+/// that the command enters that contradict each other.
 pub(crate) fn load(config: &ConfigFlags, mut flags: Pairs) -> Result<Loaded<Settings>> {
     flags.text("log.filter", config.log_filter.as_ref());
     flags.text("log.format", config.log_format.as_ref());
@@ -78,10 +97,10 @@ pub(crate) fn load(config: &ConfigFlags, mut flags: Pairs) -> Result<Loaded<Sett
     let layers = Layers {
         file: config.config.clone().or_else(unnamed),
         environment: environment.map(quote_text).collect(),
-        flags: flags.0,
+        flags: flags.pairs,
     };
     let loaded: Loaded<Settings> = config::load(&layers)?;
-    loaded.settings.check()?;
+    loaded.settings.check(flags.enters)?;
     Ok(loaded)
 }
 

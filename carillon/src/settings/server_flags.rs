@@ -1,7 +1,7 @@
 //! Flags of the way into Kafka and Cassandra.
 //!
-//! In: parsed arguments. Out: pairs of key and value. Always: no flag holds a secret, because a process's
-//! arguments can be read by everybody on its machine.
+//! In: parsed arguments. Out: pairs of key and value, and that the command enters this server. Always: no flag
+//! holds a secret, because a process's arguments can be read by everybody on its machine.
 
 use std::path::PathBuf;
 
@@ -38,6 +38,7 @@ pub(crate) struct KafkaSecurityFlags {
 
 impl KafkaSecurityFlags {
     pub(super) fn push(&self, pairs: &mut Pairs) {
+        pairs.enters_kafka();
         pairs.text("kafka_security.protocol", self.kafka_security_protocol.as_ref());
         pairs.path("kafka_security.ca_file", self.kafka_security_ca_file.as_deref());
         pairs.text("kafka_security.mechanism", self.kafka_security_mechanism.as_ref());
@@ -76,6 +77,7 @@ pub(crate) struct CassandraFlags {
 
 impl CassandraFlags {
     pub(super) fn push(&self, pairs: &mut Pairs) {
+        pairs.enters_cassandra();
         pairs.text("cassandra.user", self.cassandra_user.as_ref());
         let password = self.cassandra_password_file.as_deref();
         pairs.path("cassandra.password_file", password);

@@ -4,30 +4,58 @@
 
 use std::{net::TcpListener, path::Path, process::Stdio};
 
-use crate::run::{Process, command, run, succeed};
+use crate::run::{Ended, Process, command, run, succeed};
 
 struct Kafka {
     address: String,
     copies: &'static str,
 }
 
-#[test]
-fn topics_of_the_embedded_broker_are_planned_made_and_not_made_worse() {
-    let dir = tempfile::tempdir().unwrap();
+/// A broker and its address. The commands themselves wait for one that is about to listen.
+fn embedded(dir: &Path) -> (Process, String) {
     let listener = TcpListener::bind("127.0.0.1:0").unwrap();
     let address = listener.local_addr().unwrap().to_string();
     drop(listener);
-    let mut broker = command(dir.path(), &["broker", "--kafka-listen", &address]);
-    let _broker = Process(
-        broker
-            .stdout(Stdio::null())
-            .stderr(Stdio::null())
-            .spawn()
-            .unwrap(),
-    );
-    // The command itself waits for a broker that is about to listen.
+    let mut broker = command(dir, &["broker", "--kafka-listen", &address]);
+    let broker = broker.stdout(Stdio::null()).stderr(Stdio::null()).spawn();
+    (Process(broker.unwrap()), address)
+}
+
+#[test]
+fn topics_of_the_embedded_broker_are_planned_made_and_not_made_worse() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_broker, address) = embedded(dir.path());
     let kafka = Kafka { address, copies: "1" };
     planned_made_and_not_made_worse(dir.path(), &kafka);
+}
+
+#[test]
+fn a_command_asks_nothing_of_the_settings_of_a_server_that_it_does_not_enter() {
+    let dir = tempfile::tempdir().unwrap();
+    let (_broker, kafka) = embedded(dir.path());
+    let plan = ["topics", "plan", "--kafka", &kafka, "--replication", "1"];
+    let migrate = ["store", "migrate", "--store", "sqlite:s.db"];
+    let with = |variable: &str, arguments: &[&str]| {
+        let mut command = command(dir.path(), arguments);
+        Ended::from(command.env(variable, "without-a-user").output().unwrap())
+    };
+    let (kafkas, cassandras) = ("CARILLON_KAFKA_SECURITY_PASSWORD", "CARILLON_CASSANDRA_PASSWORD");
+    for (variable, arguments) in [(cassandras, &plan[..]), (kafkas, &migrate)] {
+        let ended = with(variable, arguments);
+        assert_eq!(ended.code, Some(0), "{arguments:?}: {}", ended.stderr);
+    }
+    // Nor does what a command does enter go unasked, and `config check` asks about all.
+    let check = ["config", "check"];
+    for (variable, arguments) in [
+        (kafkas, &plan[..]),
+        (cassandras, &migrate),
+        (kafkas, &check),
+        (cassandras, &check),
+    ] {
+        let ended = with(variable, arguments);
+        assert_eq!(ended.code, Some(2), "{arguments:?}: {}", ended.stdout);
+        assert!(ended.stderr.contains("without a user"), "{}", ended.stderr);
+    }
 }
 
 #[test]
