@@ -17,6 +17,7 @@ mod isolation;
 mod kill;
 mod rebalance;
 mod resume;
+mod runner;
 mod secrets;
 mod walk;
 mod walls;

@@ -1,17 +1,17 @@
 //! A role as a process: the binary as an operator starts it, found by its log, killed at will.
 //!
 //! In: a binary, its arguments, a directory. Out: addresses, readiness, the log, the end.
-//! Always: it keeps its addresses over restarts; it dies with the value; when a test fails, the end of its
-//! log is printed.
+//! Always: it keeps its addresses over restarts; it dies with the value, and with the test's process, even when that
+//! is killed; when a test fails, the end of its log is printed.
 
 use std::{
     fs::File,
     path::{Path, PathBuf},
-    process::{Child, Command, ExitStatus, Stdio},
+    process::{Command, ExitStatus, Stdio},
     time::Duration,
 };
 
-use carillon_fixtures::eventually;
+use carillon_fixtures::{Guarded, Signal, eventually};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -35,7 +35,7 @@ pub struct RoleProcess {
     binary: PathBuf,
     dir: PathBuf,
     arguments: Vec<String>,
-    child: Option<Child>,
+    child: Option<Guarded>,
     /// Where the log of this start begins.
     begun: usize,
     listen: Option<String>,
@@ -84,10 +84,8 @@ impl RoleProcess {
         self.begun = self.log().len();
         let mut command = command(&self.binary, &self.dir);
         command.args(&self.arguments).args(addresses);
-        command
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log);
-        self.child = Some(command.spawn().expect("the binary starts"));
+        let child = Guarded::start(&command, log, None);
+        self.child = Some(child.expect("a watchdog starts"));
     }
 
     /// Reads the addresses from the line with which every role begins.
@@ -117,7 +115,7 @@ impl RoleProcess {
 
     /// Its end, if it has ended by itself.
     pub fn ended(&mut self) -> Option<ExitStatus> {
-        self.child.as_mut()?.try_wait().ok().flatten()
+        self.child.as_mut()?.ended()
     }
 
     /// `http://host:port` of what it serves; none for a role that serves nobody.
@@ -127,7 +125,7 @@ impl RoleProcess {
 
     /// Its process id, while it runs.
     pub fn pid(&self) -> Option<u32> {
-        self.child.as_ref().map(Child::id)
+        self.child.as_ref().map(Guarded::id)
     }
 
     /// Everything that it wrote, over all its starts.
@@ -172,9 +170,8 @@ impl RoleProcess {
 
     /// SIGKILL, as a machine that dies, and waits for the end.
     pub fn kill(&mut self) {
-        if let Some(mut child) = self.child.take() {
-            drop(child.kill());
-            drop(child.wait());
+        if let Some(child) = self.child.take() {
+            child.kill();
         }
     }
 
@@ -183,7 +180,7 @@ impl RoleProcess {
     /// # Panics
     /// When it does not end within [`STOP`]; with its log.
     pub async fn terminate(&mut self) -> Option<i32> {
-        self.signal("TERM");
+        self.signal(Signal::Terminate);
         let deadline = Instant::now() + STOP;
         loop {
             if let Some(status) = self.ended() {
@@ -200,19 +197,13 @@ impl RoleProcess {
         }
     }
 
-    /// Sends a signal such as `TERM`, `STOP`, `CONT`.
+    /// Sends a signal.
     ///
     /// # Panics
-    /// When it does not run.
+    /// When it was killed or terminated.
     #[allow(clippy::expect_used, reason = "a test cannot go on without it")]
-    pub fn signal(&self, signal: &str) {
-        let pid = self.pid().expect("a process that runs").to_string();
-        let sent = Command::new("kill").args([&format!("-{signal}"), &pid]).status();
-        assert!(
-            sent.is_ok_and(|status| status.success()),
-            "no {signal} to {}",
-            self.name
-        );
+    pub fn signal(&self, signal: Signal) {
+        self.child.as_ref().expect("a process that runs").signal(signal);
     }
 }
 
