@@ -10,10 +10,7 @@ use std::{
 };
 
 use async_trait::async_trait;
-use carillon_chassis::{
-    clock::Clock,
-    metrics::{Histogram, Metrics},
-};
+use carillon_chassis::{clock::Clock, metrics::Metrics};
 use carillon_schemas::{IdempotencyKey, NotificationId, Stream, TenantId, cursor::Cursor, status::Status};
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
@@ -32,6 +29,7 @@ use self::{
 use crate::{
     Claim, ClaimOutcome, DeadLetter, DeliveriesQuery, DeliveriesResult, Dispatched, Known, NewNotification,
     NotificationStore, RecentRow, StoreConfig, StoreError,
+    calls::{Call, Calls},
     config::{Checked, Migrated},
 };
 
@@ -64,7 +62,7 @@ pub struct CassandraStore {
     cluster: RwLock<Option<Arc<Cluster>>>,
     marks: Marks,
     outage: Outage,
-    meters: Meters,
+    calls: Calls,
     room: Arc<Semaphore>,
     in_flight: u32,
     retention: Duration,
@@ -94,7 +92,7 @@ impl CassandraStore {
         let cluster = Cluster {
             session,
             statements,
-            meters: meters.clone(),
+            meters,
             room: Arc::clone(&room),
             lanes: in_flight.div_ceil(2),
         };
@@ -102,7 +100,7 @@ impl CassandraStore {
             cluster: RwLock::new(Some(Arc::new(cluster))),
             marks: Marks::default(),
             outage: Outage::default(),
-            meters,
+            calls: Calls::new(metrics),
             room,
             in_flight: u32::try_from(in_flight).unwrap_or(u32::MAX),
             retention: config.retention,
@@ -115,14 +113,10 @@ impl CassandraStore {
     where
         F: Future<Output = Result<(), StoreError>>,
     {
-        self.call(&self.meters.write_seconds, work).await
+        self.call(Call::Write, work).await
     }
 
-    async fn call<T, F>(
-        &self,
-        seconds: &Histogram,
-        work: impl FnOnce(Arc<Cluster>) -> F,
-    ) -> Result<T, StoreError>
+    async fn call<T, F>(&self, call: Call, work: impl FnOnce(Arc<Cluster>) -> F) -> Result<T, StoreError>
     where
         F: Future<Output = Result<T, StoreError>>,
     {
@@ -132,11 +126,8 @@ impl CassandraStore {
             Some(cluster) => within(self.deadline, work(cluster)).await,
             None => Err(StoreError::Closed),
         };
-        seconds.observe(began.elapsed().as_secs_f64());
+        self.calls.ended(call, began, &answer);
         self.outage.saw(&answer);
-        if let Err(error) = &answer {
-            self.meters.errors.with_label_values(&[error.kind()]).inc();
-        }
         answer
     }
 
@@ -210,7 +201,7 @@ impl NotificationStore for CassandraStore {
     }
 
     async fn notification(&self, tenant: &TenantId, id: NotificationId) -> Result<Option<Known>, StoreError> {
-        self.call(&self.meters.read_seconds, |cluster| async move {
+        self.call(Call::Read, |cluster| async move {
             self.reader(&cluster, tenant).notification(id).await
         })
         .await
@@ -221,7 +212,7 @@ impl NotificationStore for CassandraStore {
         tenant: &TenantId,
         ids: &[NotificationId],
     ) -> Result<Vec<Option<Status>>, StoreError> {
-        self.call(&self.meters.read_seconds, |cluster| async move {
+        self.call(Call::Read, |cluster| async move {
             self.reader(&cluster, tenant).statuses(ids).await
         })
         .await
@@ -232,7 +223,7 @@ impl NotificationStore for CassandraStore {
         tenant: &TenantId,
         query: &DeliveriesQuery,
     ) -> Result<DeliveriesResult, StoreError> {
-        self.call(&self.meters.read_seconds, |cluster| async move {
+        self.call(Call::Read, |cluster| async move {
             self.reader(&cluster, tenant).deliveries(query).await
         })
         .await
@@ -245,7 +236,7 @@ impl NotificationStore for CassandraStore {
         n: u32,
         before: Option<Cursor>,
     ) -> Result<Vec<RecentRow>, StoreError> {
-        self.call(&self.meters.read_seconds, |cluster| async move {
+        self.call(Call::Read, |cluster| async move {
             self.reader(&cluster, tenant).recent(stream, n, before).await
         })
         .await
@@ -257,14 +248,14 @@ impl NotificationStore for CassandraStore {
         key: &IdempotencyKey,
         claim: &Claim,
     ) -> Result<ClaimOutcome, StoreError> {
-        self.call(&self.meters.write_seconds, |cluster| async move {
+        self.call(Call::Write, |cluster| async move {
             claim::claim(&cluster, tenant, key, claim).await
         })
         .await
     }
 
     async fn ping(&self) -> Result<(), StoreError> {
-        self.call(&self.meters.read_seconds, |cluster| async move {
+        self.call(Call::Read, |cluster| async move {
             let ping = &cluster.statements.ping;
             cluster.execute(ping, ()).await.map(|_| ())
         })

@@ -5,6 +5,7 @@
 //! Always: the order in which facts arrive, and how often, does not change what is read afterwards; nothing
 //! of one tenant stands in an answer to another.
 
+mod calls;
 pub mod cassandra;
 pub mod config;
 #[doc(hidden)]

@@ -31,6 +31,7 @@ use self::{
 use crate::{
     Claim, ClaimOutcome, DeadLetter, DeliveriesQuery, DeliveriesResult, Dispatched, Known, NewNotification,
     NotificationStore, RecentRow, StoreError,
+    calls::{Call, Calls},
 };
 
 mod apply;
@@ -98,6 +99,7 @@ pub struct SqliteStore {
     options: SqliteOptions,
     clock: Clock,
     meters: Meters,
+    calls: Calls,
     /// Writes on their way to the writer. Full: `Unavailable` at once. `None` after closing.
     queue: RwLock<Option<SyncSender<Job>>>,
     /// What payload may wait, in KiB. Full: `Unavailable` at once.
@@ -149,6 +151,7 @@ impl SqliteStore {
             options,
             clock,
             meters,
+            calls: Calls::new(metrics),
             readers,
             ended,
         })
@@ -157,8 +160,8 @@ impl SqliteStore {
     async fn write(&self, work: Work) -> Result<Outcome, StoreError> {
         let began = Instant::now();
         let answer = self.queued(work).await;
-        self.meters.write_seconds.observe(began.elapsed().as_secs_f64());
-        self.counted(answer)
+        self.calls.ended(Call::Write, began, &answer);
+        answer
     }
 
     async fn queued(&self, work: Work) -> Result<Outcome, StoreError> {
@@ -192,14 +195,7 @@ impl SqliteStore {
         let began = Instant::now();
         let now = self.clock.unix_ms();
         let answer = self.readers.read(move |connection| read(connection, now)).await;
-        self.meters.read_seconds.observe(began.elapsed().as_secs_f64());
-        self.counted(answer)
-    }
-
-    fn counted<T>(&self, answer: Result<T, StoreError>) -> Result<T, StoreError> {
-        if let Err(error) = &answer {
-            self.meters.errors.with_label_values(&[error.kind()]).inc();
-        }
+        self.calls.ended(Call::Read, began, &answer);
         answer
     }
 }

@@ -1,36 +1,28 @@
-//! What the SQLite store measures of itself.
+//! What the SQLite store measures of itself, beside its calls.
 //!
 //! In: the registry. Out: handles, cheap to clone. Always: no label holds a tenant.
 
-use carillon_chassis::metrics::{Counter, CounterVec, Histogram, IntGauge, LATENCY_BUCKETS, Metrics};
+use carillon_chassis::metrics::{Counter, Histogram, IntGauge, LATENCY_BUCKETS, Metrics};
 
 /// Rows per transaction.
 const ROWS_BUCKETS: [f64; 8] = [1.0, 4.0, 16.0, 64.0, 256.0, 1_024.0, 4_096.0, 16_384.0];
 
 #[derive(Clone)]
 pub(super) struct Meters {
-    pub(super) write_seconds: Histogram,
     pub(super) commit_seconds: Histogram,
-    pub(super) read_seconds: Histogram,
     pub(super) group_rows: Histogram,
     pub(super) waiting: IntGauge,
     pub(super) expired: Counter,
     pub(super) panics: Counter,
-    pub(super) errors: CounterVec,
 }
 
 impl Meters {
     pub(super) fn new(metrics: &Metrics) -> Self {
-        let latency = |name, help| metrics.histogram(name, help, &LATENCY_BUCKETS);
         Self {
-            write_seconds: latency(
-                "carillon_store_write_seconds",
-                "From a write's arrival to its answer",
-            ),
-            commit_seconds: latency("carillon_store_commit_seconds", "One transaction, fsync included"),
-            read_seconds: latency(
-                "carillon_store_read_seconds",
-                "From a read's arrival to its answer",
+            commit_seconds: metrics.histogram(
+                "carillon_store_commit_seconds",
+                "One transaction, fsync included",
+                &LATENCY_BUCKETS,
             ),
             group_rows: metrics.histogram(
                 "carillon_store_group_rows",
@@ -42,11 +34,6 @@ impl Meters {
             panics: metrics.counter(
                 "carillon_store_writer_panics_total",
                 "Panics of the writer that were caught",
-            ),
-            errors: metrics.counter_vec(
-                "carillon_store_errors_total",
-                "Answers that were errors",
-                &["kind"],
             ),
         }
     }
