@@ -26,6 +26,10 @@ pub(crate) struct Arguments {
     /// How long to measure (each turn, where there are several).
     #[arg(long, global = true, default_value_t = 10)]
     pub(crate) seconds: u64,
+    /// Seconds of the same load before the measurement of an open loop, for caches, connections and compilers; by
+    /// default a part of the measurement's length.
+    #[arg(long, global = true)]
+    pub(crate) warm_up: Option<u64>,
     /// Threads of the load generator.
     #[arg(long, global = true, default_value_t = 2)]
     pub(crate) threads: usize,

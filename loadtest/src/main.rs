@@ -58,10 +58,12 @@ async fn run(arguments: Arguments) -> Result<()> {
         binary,
         fsync,
         seconds,
+        warm_up,
         threads,
         scenario,
     } = arguments;
     let length = Duration::from_secs(seconds);
+    let warm_up = |usual| warm_up.map_or(usual, Duration::from_secs);
     let mut report = match scenario {
         Scenario::Ingest { connections, bare } => {
             scenario::ingest(&binary, bare.as_deref(), &fsync, connections, length).await?
@@ -74,7 +76,7 @@ async fn run(arguments: Arguments) -> Result<()> {
                 rate,
                 tenants,
                 length,
-                warm_up: length / 4,
+                warm_up: warm_up(length / 4),
             };
             scenario::end_to_end(&binary, &fsync, load).await?
         }
@@ -97,7 +99,7 @@ async fn run(arguments: Arguments) -> Result<()> {
                 rate,
                 tenants,
                 length,
-                warm_up: (length / 2).max(SERVERS_WARM_UP),
+                warm_up: warm_up((length / 2).max(SERVERS_WARM_UP)),
             };
             scenario::cluster_end_to_end(&binary, &place, &bare, load).await?
         }

@@ -23,8 +23,12 @@ use crate::{
 mod delivery;
 mod native;
 
-/// How long one turn of the poll thread takes at most; also how soon it sees that it should stop.
-const TURN: Duration = Duration::from_millis(50);
+/// How long one turn of the poll thread takes at most; also how soon it sees that it should stop. The binding
+/// waits in whole milliseconds and spins through the last one of each turn: with turns of 50 ms an idle producer
+/// took 1.8 % of a processor, with these 0.2 %.
+const TURN: Duration = Duration::from_millis(500);
+/// The same while no broker has answered: how often one is asked.
+const UNANSWERED: Duration = Duration::from_millis(50);
 /// How long the probe of an unreachable cluster may hold up the poll thread.
 const PROBE: Duration = Duration::from_millis(100);
 
@@ -121,7 +125,8 @@ impl Shared {
             if !self.watch.connected() && native.client().fetch_metadata(None, PROBE).is_ok() {
                 self.watch.up();
             }
-            native.poll(TURN);
+            let connected = self.watch.connected();
+            native.poll(if connected { TURN } else { UNANSWERED });
             if let Some((code, reason)) = native.client().fatal_error() {
                 error!(error = %code, reason, "the kafka producer cannot go on and is replaced");
                 self.replace();

@@ -19,8 +19,6 @@ use rdkafka::{
 
 use super::settings::{Failure, Settings, Topic, quantile};
 
-/// Records before the measurement: the first fetch after an assignment takes half a second.
-const WARM_UP: Duration = Duration::from_secs(2);
 /// How long the last records are waited for.
 const PATIENCE: Duration = Duration::from_secs(20);
 
@@ -54,7 +52,7 @@ pub(crate) fn run(settings: &Settings, hops: usize) -> Result<Hopped, Failure> {
     let readers = topics.iter().map(|topic| reader(settings, topic));
     let mut readers: Vec<BaseConsumer> = readers.collect::<Result<_, _>>()?;
     let last = readers.pop().ok_or("at least one hop")?;
-    let warm = (WARM_UP.as_secs_f64() * f64::from(settings.rate)) as u64;
+    let warm = (settings.warm_up.as_secs_f64() * f64::from(settings.rate)) as u64;
     let count = (settings.length.as_secs_f64() * f64::from(settings.rate)) as u64;
     let (done, lost) = (AtomicBool::new(false), AtomicU64::new(0));
     let (begun, cpu) = (Instant::now(), own_cpu_time());
@@ -110,7 +108,7 @@ fn send(
         std::thread::sleep((begun + due).saturating_duration_since(Instant::now()));
         value[..8].copy_from_slice(&n.to_be_bytes());
         value[8..16].copy_from_slice(&(due.as_nanos() as u64).to_be_bytes());
-        let key = format!("tenant-{}", n % 50);
+        let key = format!("tenant-{}", n % settings.keys);
         if producer
             .send(BaseRecord::to(topic).key(&key).payload(&value))
             .is_err()

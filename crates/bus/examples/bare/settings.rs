@@ -28,10 +28,14 @@ pub(crate) struct Settings {
     pub(crate) size: usize,
     /// How long is measured.
     pub(crate) length: Duration,
+    /// How long the same goes on before: the first fetch after an assignment takes half a second.
+    pub(crate) warm_up: Duration,
     /// Most records without an acknowledgement; a closed loop.
     pub(crate) in_flight: usize,
     /// Records a second; an open loop.
     pub(crate) rate: u32,
+    /// Different keys of the records of an open loop.
+    pub(crate) keys: u64,
     /// How long a record waits for company.
     pub(crate) linger_ms: f64,
     /// Settings of librdkafka beside those: `--set name=value`.
@@ -65,8 +69,10 @@ impl Settings {
             replication: take("replication", "1").parse()?,
             size: take("size", "300").parse::<usize>()?.max(8),
             length: Duration::from_secs_f64(take("seconds", "10").parse()?),
+            warm_up: Duration::from_secs_f64(take("warm-up", "2").parse()?),
             in_flight: take("in-flight", "200").parse()?,
             rate: take("rate", "200").parse()?,
+            keys: take("keys", "50").parse::<u64>()?.max(1),
             linger_ms: take("linger-ms", "0").parse()?,
             more,
         };
