@@ -85,15 +85,17 @@ $(DENY):
 
 LOADTEST := $(TARGET)/release/carillon-loadtest --binary $(CARILLON) --seconds $(SECONDS_EACH)
 BARE := $(TARGET)/release/examples
+# Always the same packages, so that what they depend on is built once.
+BENCH := cargo bench --locked -p carillon-bus -p carillon-store -p carillon-router
 CLUSTER_REPORTS := ingest-one-broker post-to-frame-one-broker store-cassandra router-cassandra ingest-three-brokers post-to-frame-three-brokers
 
 .PHONY: bench
 bench: release ## Measure everything on embedded parts; prints tables and writes loadtest/baselines/*.json.
 	cargo build --locked --release -p carillon-loadtest
 	cargo build --locked --release -p carillon-ingest --example bare_handler
-	cargo bench --locked -p carillon-bus --bench produce_consume
-	cargo bench --locked -p carillon-store --bench writes
-	cargo bench --locked -p carillon-router --bench full_path
+	$(BENCH) --bench produce_consume
+	$(BENCH) --bench writes
+	$(BENCH) --bench full_path
 	$(LOADTEST) ingest --bare $(BARE)/bare_handler
 	$(LOADTEST) fan-out --sockets 1000 --rate 20
 	$(LOADTEST) end-to-end --rate 1000
@@ -103,8 +105,7 @@ bench: release ## Measure everything on embedded parts; prints tables and writes
 bench-cluster: release ## Measure on one real Kafka broker with Cassandra, and on three, beside bare loops; one table.
 	cargo build --locked --release -p carillon-loadtest -p carillon-fixtures
 	cargo build --locked --release -p carillon-bus --examples
-	cargo bench --locked -p carillon-store --bench cassandra --no-run
-	cargo bench --locked -p carillon-router --bench full_path --no-run
+	$(BENCH) --bench cassandra --bench full_path --no-run
 	cd loadtest/baselines && rm -f $(CLUSTER_REPORTS:=.json)
 	$(TARGET)/release/cluster --steady --brokers 1 -- $(MAKE) --no-print-directory bench-one-broker
 	$(TARGET)/release/cluster --steady --brokers 3 --no-cassandra -- $(MAKE) --no-print-directory bench-three-brokers
@@ -113,11 +114,11 @@ bench-cluster: release ## Measure on one real Kafka broker with Cassandra, and o
 .PHONY: bench-one-broker bench-three-brokers
 # Servers run as in production (`--steady`): compilers and caches need minutes of load before they are measured. What is
 # measured first warms them for the rest; the whole way comes last.
-WARM_UP ?= 60
+WARM_UP ?= 150
 bench-one-broker: # On the cluster of CARILLON_TEST_CLUSTER, which has one broker.
 	$(LOADTEST) --threads 8 cluster-ingest --connections 200 --bare $(BARE)/bare_producer
-	cargo bench --locked -p carillon-store --bench cassandra
-	cargo bench --locked -p carillon-router --bench full_path
+	$(BENCH) --bench cassandra
+	$(BENCH) --bench full_path
 	$(LOADTEST) --warm-up $(WARM_UP) cluster-end-to-end --rate 1000 --bare $(BARE)/bare_hops
 
 # Three brokers alone fill two cores: the store beside them is SQLite, so that brokers are measured and not Cassandra.

@@ -1,6 +1,6 @@
 //! Two bare produce → consume hops: what the way of a notification costs before anything is done with it.
 //!
-//! In: as `bare_producer`, with `--rate 200` in place of `--in-flight`. Out: one line of JSON on standard output:
+//! In: as `bare_producer`, with `--rate 200` and `--warm-up 2` in place of `--in-flight`. Out: one line of JSON:
 //! `hops`, `rate`, `p50_ms`, `p99_ms`, `max_ms` from the intended send time, `errors`, `cpu_us`, `records`.
 //! Always: topics of its own, deleted at the end; a run that fails exits with 1 and says why on standard error.
 

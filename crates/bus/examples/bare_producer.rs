@@ -1,7 +1,7 @@
 //! A bare rdkafka producer: what Kafka on this machine gives to anyone, to stand beside a measured figure.
 //!
 //! In: `--kafka host:port,… [--in-flight 200] [--size 300] [--seconds 10] [--partitions 12] [--replication 1]
-//! [--linger-ms 0] [--prefix bare] [--set name=value]…`. Out: one line of JSON on standard output: `rate`,
+//! [--linger-ms 0] [--keys 50] [--prefix bare] [--set name=value]…`. Out: one line of JSON on standard output: `rate`,
 //! `p50_ms`, `p99_ms`, `errors`, `cpu_us`, `records`. Always: a topic of its own, deleted at the end; a run that
 //! fails exits with 1 and says why on standard error.
 

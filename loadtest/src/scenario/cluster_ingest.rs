@@ -49,6 +49,9 @@ pub async fn cluster_ingest(
     let (mut turns, mut bares) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         let arguments = [
+            // As one tenant has: one partition.
+            "--keys".to_owned(),
+            "1".to_owned(),
             "--in-flight".to_owned(),
             connections.to_string(),
             "--size".to_owned(),

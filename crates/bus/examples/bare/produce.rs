@@ -1,10 +1,10 @@
 //! The bare producer: so many records in flight, for so long, and nothing else.
 //!
 //! In: settings. Out: records a second, latency from `send` to the acknowledgement, CPU. Always: closed loop;
-//! one thread sends and polls.
+//! one thread sends, another hears of acknowledgements, and nobody spins.
 
 use std::{
-    sync::Mutex,
+    sync::{Condvar, Mutex},
     time::{Duration, Instant},
 };
 
@@ -12,8 +12,7 @@ use carillon_loadtest::process::own_cpu_time;
 use rdkafka::{
     ClientContext,
     config::FromClientConfigAndContext,
-    error::{KafkaError, RDKafkaErrorCode},
-    producer::{BaseProducer, BaseRecord, DeliveryResult, Producer, ProducerContext},
+    producer::{BaseRecord, DeliveryResult, Producer, ProducerContext, ThreadedProducer},
 };
 
 use super::settings::{Failure, Settings, quantile};
@@ -43,7 +42,10 @@ struct Seen {
 }
 
 #[derive(Default)]
-struct Context(Mutex<Seen>);
+struct Context {
+    seen: Mutex<Seen>,
+    acknowledged: Condvar,
+}
 
 impl ClientContext for Context {}
 
@@ -51,26 +53,31 @@ impl ProducerContext for Context {
     type DeliveryOpaque = Box<Instant>;
 
     fn delivery(&self, result: &DeliveryResult<'_>, sent: Box<Instant>) {
-        let Ok(mut seen) = self.0.lock() else { return };
+        let Ok(mut seen) = self.seen.lock() else { return };
         seen.waiting -= 1;
         match result {
             Ok(_) => seen.latencies.push(sent.elapsed()),
             Err(_) => seen.errors += 1,
         }
+        self.acknowledged.notify_one();
     }
 }
+
+type Native = ThreadedProducer<Context>;
 
 /// Makes a topic, warms up for a second, measures.
 pub(crate) fn run(settings: &Settings) -> Result<Produced, Failure> {
     let topic = settings.create("produce")?;
-    let producer: BaseProducer<Context> =
-        BaseProducer::from_config_and_context(&settings.producer(), Context::default())?;
+    let producer = Native::from_config_and_context(&settings.producer(), Context::default())?;
     keep_sending(&producer, settings, &topic.name, Duration::from_secs(1))?;
-    forget(&producer);
+    if let Ok(mut seen) = producer.context().seen.lock() {
+        seen.latencies.clear();
+        seen.errors = 0;
+    }
     let (begun, cpu) = (Instant::now(), own_cpu_time());
     keep_sending(&producer, settings, &topic.name, settings.length)?;
     let (took, cpu) = (begun.elapsed(), own_cpu_time() - cpu);
-    let seen = producer.context().0.lock().map_err(|e| e.to_string())?;
+    let seen = producer.context().seen.lock().map_err(|e| e.to_string())?;
     let mut sorted = seen.latencies.clone();
     sorted.sort_unstable();
     Ok(Produced {
@@ -83,45 +90,31 @@ pub(crate) fn run(settings: &Settings) -> Result<Produced, Failure> {
     })
 }
 
-fn forget(producer: &BaseProducer<Context>) {
-    if let Ok(mut seen) = producer.context().0.lock() {
-        seen.latencies.clear();
-        seen.errors = 0;
-    }
-}
-
 /// Sends for so long and waits for the last acknowledgement.
 fn keep_sending(
-    producer: &BaseProducer<Context>,
+    producer: &Native,
     settings: &Settings,
     topic: &str,
     length: Duration,
 ) -> Result<(), Failure> {
     let value = vec![b'x'; settings.size];
-    let waiting = || {
-        producer
-            .context()
-            .0
-            .lock()
-            .map_or(usize::MAX, |seen| seen.waiting)
-    };
+    let context = producer.context();
     let begun = Instant::now();
     let mut sent = 0u64;
     while begun.elapsed() < length {
-        while waiting() < settings.in_flight {
-            let key = format!("tenant-{}", sent % 50);
-            let record = BaseRecord::with_opaque_to(topic, Box::new(Instant::now()))
-                .key(&key)
-                .payload(&value);
-            match producer.send(record) {
-                Ok(()) => sent += 1,
-                Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => break,
-                Err((error, _)) => return Err(error.into()),
+        {
+            let mut seen = context.seen.lock().map_err(|e| e.to_string())?;
+            while seen.waiting >= settings.in_flight {
+                seen = context.acknowledged.wait(seen).map_err(|e| e.to_string())?;
             }
-            producer.context().0.lock().map_err(|e| e.to_string())?.waiting += 1;
+            seen.waiting += 1;
         }
-        // Until the first acknowledgement, and then what else is there.
-        producer.poll(Duration::from_micros(500));
+        let key = format!("tenant-{}", sent % settings.keys);
+        let record = BaseRecord::with_opaque_to(topic, Box::new(Instant::now()))
+            .key(&key)
+            .payload(&value);
+        producer.send(record).map_err(|(error, _)| error)?;
+        sent += 1;
     }
     producer.flush(Duration::from_secs(20))?;
     Ok(())

@@ -34,7 +34,7 @@ pub(crate) struct Settings {
     pub(crate) in_flight: usize,
     /// Records a second; an open loop.
     pub(crate) rate: u32,
-    /// Different keys of the records of an open loop.
+    /// Different keys of the records.
     pub(crate) keys: u64,
     /// How long a record waits for company.
     pub(crate) linger_ms: f64,
