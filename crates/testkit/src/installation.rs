@@ -12,7 +12,7 @@ use std::{
 
 use tokio::time::Instant;
 
-use crate::stack::command;
+use crate::stack::{command, printed};
 
 /// How long a start may take before a test gives up.
 const START: Duration = Duration::from_secs(30);
@@ -110,19 +110,8 @@ impl Installation {
     ///
     /// # Panics
     /// When it fails.
-    #[allow(clippy::expect_used, reason = "a test cannot go on without it")]
     pub fn run(&self, arguments: &[&str]) -> String {
-        let output = command(&self.binary, self.dir.path())
-            .args(arguments)
-            .output()
-            .expect("it starts");
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "carillon {}: {error}",
-            arguments.join(" ")
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        printed(command(&self.binary, self.dir.path()).args(arguments))
     }
 
     /// Waits until `/ready` answers 200.

@@ -17,7 +17,7 @@ use std::time::Duration;
 use carillon_bus::BusConfig;
 
 use self::platform::Platform;
-pub(crate) use self::process::command;
+pub(crate) use self::process::{command, printed};
 pub use self::{
     deployment::{Deployment, DeploymentOptions},
     lane::Lane,

@@ -3,13 +3,15 @@
 //! In: a batch. Out: the same in the tables, or an error after which it may be repeated whole.
 //! Always: nothing is read before it is written; rows of one partition go together, and all the rest at once.
 
-use std::time::Duration;
+use std::{cmp::Ordering, time::Duration};
 
 use carillon_schemas::{
     NotificationId, TenantId,
     status::{Stamp, Status},
 };
-use scylla::{SerializeRow, value::MaybeUnset};
+use scylla::{
+    SerializeRow, serialize::row::SerializeRow, statement::prepared::PreparedStatement, value::MaybeUnset,
+};
 
 use super::{
     cluster::Cluster,
@@ -109,7 +111,7 @@ impl Writer<'_> {
             let row = payload(new, life);
             self.cluster.execute(&statements.payload, &row).await.map(|_| ())
         });
-        let mut places: Vec<_> = batch.iter().map(|new| place(new, life)).collect();
+        let places: Vec<_> = batch.iter().map(|new| place(new, life)).collect();
         let marks = self
             .marks
             .missing(places.iter().map(|p| (p.tenant, p.hour)), self.now_ms);
@@ -117,12 +119,10 @@ impl Writer<'_> {
             let row = (tenant.as_str(), hour, life);
             self.cluster.execute(&statements.mark, row).await.map(|_| ())
         });
-        places.sort_by(|a, b| a.partition().cmp(&b.partition()));
-        let places = together(&places, |a, b| a.partition() == b.partition())
-            .map(|rows| self.cluster.write_partition(&statements.place, rows));
+        let by_partition = |a: &PlaceRow<'_>, b: &PlaceRow<'_>| a.partition().cmp(&b.partition());
         futures_util::future::try_join3(
             self.cluster.all(payloads),
-            self.cluster.all(places),
+            self.together(&statements.place, places, by_partition),
             self.cluster.all(marking),
         )
         .await?;
@@ -145,12 +145,11 @@ impl Writer<'_> {
                 life,
             )
         });
-        let mut places: Vec<_> = batch.iter().map(|fact| recent(fact, life)).collect();
-        places.sort_by(|a, b| a.partition().cmp(&b.partition()));
+        let places = batch.iter().map(|fact| recent(fact, life)).collect();
+        let by_partition = |a: &RecentRow<'_>, b: &RecentRow<'_>| a.partition().cmp(&b.partition());
         let statement = &self.cluster.statements.recent;
-        let places = together(&places, |a, b| a.partition() == b.partition())
-            .map(|rows| self.cluster.write_partition(statement, rows));
-        futures_util::future::try_join(self.facts(facts), self.cluster.all(places))
+        let places = self.together(statement, places, by_partition);
+        futures_util::future::try_join(self.facts(facts), places)
             .await
             .map(|_| ())
     }
@@ -170,11 +169,21 @@ impl Writer<'_> {
         let each = rows.map(|row| async move { self.cluster.execute(statement, &row).await.map(|_| ()) });
         self.cluster.all(each).await
     }
-}
 
-/// Rows of one partition together, in bounded groups. They are sorted by it.
-fn together<R>(rows: &[R], same: impl Fn(&R, &R) -> bool) -> impl Iterator<Item = &[R]> {
-    rows.chunk_by(same).flat_map(|rows| rows.chunks(TOGETHER))
+    /// Writes rows, those of one partition together in bounded groups.
+    async fn together<R: SerializeRow>(
+        &self,
+        statement: &PreparedStatement,
+        mut rows: Vec<R>,
+        by_partition: impl Fn(&R, &R) -> Ordering,
+    ) -> Result<(), StoreError> {
+        rows.sort_by(&by_partition);
+        let groups = rows
+            .chunk_by(|a, b| by_partition(a, b).is_eq())
+            .flat_map(|rows| rows.chunks(TOGETHER))
+            .map(|rows| self.cluster.write_partition(statement, rows));
+        self.cluster.all(groups).await
+    }
 }
 
 fn payload(new: &NewNotification, life: i32) -> PayloadRow<'_> {

@@ -16,7 +16,7 @@ use carillon_schemas::{claims::Claims, topics::Topics};
 
 use super::{
     leftovers,
-    process::{RoleProcess, command},
+    process::{RoleProcess, command, printed},
 };
 
 /// How long a token of a deployment is good.
@@ -109,15 +109,8 @@ impl Deployment {
     pub async fn run(&self, arguments: &[&str]) -> String {
         let mut command = command(&self.binary, self.dir.path());
         command.args(arguments);
-        let output = tokio::task::spawn_blocking(move || command.output());
-        let output = output.await.expect("no panic").expect("it starts");
-        let error = String::from_utf8_lossy(&output.stderr);
-        assert!(
-            output.status.success(),
-            "carillon {}: {error}",
-            arguments.join(" ")
-        );
-        String::from_utf8_lossy(&output.stdout).into_owned()
+        let printed = tokio::task::spawn_blocking(move || printed(&mut command));
+        printed.await.expect("no panic")
     }
 
     /// Starts a role (`ingest`, `router`, `fanout`) as a process of this name. Does not wait until it is ready.

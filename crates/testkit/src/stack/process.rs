@@ -232,6 +232,21 @@ pub(crate) fn command(binary: &Path, dir: &Path) -> Command {
     command
 }
 
+/// What a command prints on its standard output. It must end well; otherwise the test ends with its arguments and
+/// what it said.
+#[allow(clippy::expect_used, reason = "a test cannot go on without it")]
+pub(crate) fn printed(command: &mut Command) -> String {
+    let output = command.output().expect("it starts");
+    let error = String::from_utf8_lossy(&output.stderr);
+    let arguments: Vec<_> = command.get_args().map(|a| a.to_string_lossy()).collect();
+    assert!(
+        output.status.success(),
+        "carillon {}: {error}",
+        arguments.join(" ")
+    );
+    String::from_utf8_lossy(&output.stdout).into_owned()
+}
+
 async fn get(address: &str, path: &str) -> Option<(u16, String)> {
     let mut stream = TcpStream::connect(address).await.ok()?;
     let request = format!("GET {path} HTTP/1.1\r\nHost: {address}\r\nConnection: close\r\n\r\n");
