@@ -46,6 +46,11 @@ pub(crate) fn seal(
         republished,
     } = admission;
     let envelope = Envelope {
+        priority: Default::default(),
+        expires_at: None,
+        collapse_key: None,
+        require_ack: false,
+        deliver_at: None,
         notification_id: id,
         tenant_id: tenant,
         user_id: submission.user_id,

@@ -39,6 +39,7 @@ pub(crate) fn open(record: &Record, node: &Arc<str>, at_ms: u64) -> Result<NewNo
         .stream()
         .map_err(|error| Poison::new(Code::NoAddressee, error.to_string()))?;
     Ok(NewNotification {
+        redrive: 0,
         envelope,
         bytes,
         stream,

@@ -7,7 +7,10 @@ use std::sync::Arc;
 
 use carillon_bus::{Ack, GroupConsumer, Record};
 use carillon_chassis::clock::Clock;
-use carillon_schemas::cursor::Cursor;
+use carillon_schemas::{
+    cursor::Cursor,
+    dead_letter::{DeadLetterId, DeadLetterRow, DeadLetterState},
+};
 use carillon_store::{DeadLetter, Dispatched, NewNotification, NotificationStore};
 use tokio::{sync::mpsc, time::Instant};
 use tracing::error;
@@ -69,6 +72,7 @@ impl Settle {
 
     fn row(&self, new: &NewNotification, ack: Ack, at_ms: u64) -> Dispatched {
         Dispatched {
+            redrive: 0,
             tenant: new.envelope.tenant_id.clone(),
             id: new.envelope.notification_id,
             stream: new.stream.clone(),
@@ -110,7 +114,7 @@ impl Settle {
         let write = |rows| self.store.dead(rows);
         for (at, reason) in write_all(&self.holds, Site::Settle, &rows, write).await {
             let row = &rows[at];
-            error!(tenant = %row.tenant, id = %row.id, error = reason.text, "dead, but its state was refused");
+            error!(tenant = %row.tenant, id = %row.row.id, error = reason.text, "dead, but its state was refused");
         }
     }
 
@@ -141,9 +145,24 @@ fn dead_row(ended: &Ended, at_ms: u64) -> Option<DeadLetter> {
     let new = ended.new.as_ref()?;
     Some(DeadLetter {
         tenant: new.envelope.tenant_id.clone(),
-        id: new.envelope.notification_id,
-        attempt: new.attempt,
-        at_ms,
+        row: DeadLetterRow {
+            id: DeadLetterId {
+                partition: ended.record.partition,
+                offset: ended.record.offset,
+            },
+            at: at_ms,
+            notification_id: Some(new.envelope.notification_id),
+            channel: Some(new.envelope.channel.clone()),
+            error_class: String::new(),
+            error_code: String::new(),
+            error_message: String::new(),
+            origin: String::new(),
+            attempt: new.attempt,
+            redrive_count: new.redrive,
+            bytes: new.bytes.len() as u64,
+            state: DeadLetterState::Waiting,
+            job_id: None,
+        },
         node: Arc::clone(&new.node),
     })
 }

@@ -24,9 +24,42 @@ pub const SCHEMA: &str = "delivery/1";
 pub struct Delivery {
     /// Which deliberate repeat, from 1; clients drop what they have seen by (`notification_id`, `delivery`).
     pub delivery: u32,
+    /// In which attempt it was dispatched, from 1: a retried notification may come behind later ones.
+    #[serde(skip_serializing_if = "is_first")]
+    pub attempt: u8,
+    /// Whether it was asked for again by an operator.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub replayed: bool,
     /// The notification.
     #[serde(flatten)]
     pub envelope: Envelope,
+}
+
+fn is_first(attempt: &u8) -> bool {
+    *attempt == FIRST_ATTEMPT
+}
+
+/// The attempt of a notification that never waited on the ladder.
+pub const FIRST_ATTEMPT: u8 = 1;
+
+/// What a dispatch says about itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Repeat {
+    /// Which deliberate repeat, from 1.
+    pub delivery: u32,
+    /// In which attempt, from 1.
+    pub attempt: u8,
+    /// Whether an operator asked for it again.
+    pub replayed: bool,
+}
+
+impl Repeat {
+    /// The first dispatch in the first attempt.
+    pub const FIRST: Self = Self {
+        delivery: 1,
+        attempt: FIRST_ATTEMPT,
+        replayed: false,
+    };
 }
 
 impl Delivery {
@@ -38,10 +71,23 @@ impl Delivery {
         #[derive(Deserialize)]
         struct Count {
             delivery: u32,
+            #[serde(default = "first_attempt")]
+            attempt: u8,
+            #[serde(default)]
+            replayed: bool,
         }
-        let Count { delivery } = serde_json::from_slice(bytes)?;
+        fn first_attempt() -> u8 {
+            FIRST_ATTEMPT
+        }
+        let Count {
+            delivery,
+            attempt,
+            replayed,
+        } = serde_json::from_slice(bytes)?;
         Ok(Self {
             delivery,
+            attempt,
+            replayed,
             envelope: Envelope::from_json(bytes)?,
         })
     }
@@ -87,15 +133,23 @@ impl Address {
 #[error("is not a JSON object")]
 pub struct NotAnObject;
 
-/// The value of a delivery record: the envelope's bytes with the delivery count put before its first field.
+/// The value of a delivery record: the envelope's bytes with what the dispatch says of itself put before its
+/// first field.
 ///
 /// # Errors
 /// [`NotAnObject`] when the bytes do not begin with `{"`.
-pub fn seal(delivery: u32, envelope: &[u8]) -> Result<Bytes, NotAnObject> {
+pub fn seal(repeat: Repeat, envelope: &[u8]) -> Result<Bytes, NotAnObject> {
     let rest = fields(envelope)?;
-    let mut out = BytesMut::with_capacity(rest.len() + 24);
+    let mut out = BytesMut::with_capacity(rest.len() + 56);
     out.put_slice(b"{\"delivery\":");
-    out.put_slice(delivery.to_string().as_bytes());
+    out.put_slice(repeat.delivery.to_string().as_bytes());
+    if repeat.attempt != FIRST_ATTEMPT {
+        out.put_slice(b",\"attempt\":");
+        out.put_slice(repeat.attempt.to_string().as_bytes());
+    }
+    if repeat.replayed {
+        out.put_slice(b",\"replayed\":true");
+    }
     out.put_u8(b',');
     out.put_slice(rest);
     Ok(out.freeze())

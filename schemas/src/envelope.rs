@@ -7,7 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use crate::{ChannelName, CorrelationId, NotificationId, Stream, TenantId, UserId, notification::Audience};
+use crate::{
+    ChannelName, CollapseKey, CorrelationId, NotificationId, Stream, TenantId, UserId,
+    notification::{Audience, Priority},
+};
 
 /// The schema header's value for this version.
 pub const SCHEMA: &str = "envelope/1";
@@ -31,6 +34,21 @@ pub struct Envelope {
     pub correlation_id: CorrelationId,
     /// When it was accepted, Unix milliseconds.
     pub accepted_at: u64,
+    /// How urgent it is.
+    #[serde(default, skip_serializing_if = "Priority::is_normal")]
+    pub priority: Priority,
+    /// Not to be delivered at or after this moment, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires_at: Option<u64>,
+    /// A newer one of its stream with this key takes its place.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collapse_key: Option<CollapseKey>,
+    /// Whether it is dispatched again until a client acknowledges it.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub require_ack: bool,
+    /// Not to be dispatched before this moment, Unix milliseconds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver_at: Option<u64>,
     /// The producer's own type name: the submission's `type`, which inside a frame is the frame's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub kind: Option<String>,
@@ -57,6 +75,16 @@ impl Envelope {
     /// [`NoAddressee`] when it is for a user and names none.
     pub fn stream(&self) -> Result<Stream, NoAddressee> {
         stream_of(self.audience, &self.channel, self.user_id.as_ref())
+    }
+
+    /// Whether its time to live has ended.
+    pub fn is_expired(&self, now_ms: u64) -> bool {
+        self.expires_at.is_some_and(|at| now_ms >= at)
+    }
+
+    /// From when its age counts: its acceptance, or the moment that it waited for.
+    pub fn begins_at(&self) -> u64 {
+        self.accepted_at.max(self.deliver_at.unwrap_or(0))
     }
 
     /// Compact JSON.

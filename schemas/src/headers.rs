@@ -27,7 +27,15 @@ pub const ERROR_CLASS: &str = "carillon-error-class";
 pub const ERROR_CODE: &str = "carillon-error-code";
 /// That failure in words.
 pub const ERROR_MESSAGE: &str = "carillon-error-message";
-/// Which deliberate repeat this is, from 1.
+/// Not to be handled before this moment, Unix milliseconds: when a record on the ladder is due.
+pub const NOT_BEFORE: &str = "carillon-not-before";
+/// Set on a record of the ladder that asks whether its notification was acknowledged meanwhile.
+pub const CHECK: &str = "carillon-check";
+/// The job that put a dead letter back in.
+pub const REDRIVE_ID: &str = "carillon-redrive-id";
+/// How often the record was put back in from the dead letters.
+pub const REDRIVE_COUNT: &str = "carillon-redrive-count";
+/// Which deliberate repeat this is, from 1; on other topics than deliveries, the last one that was made.
 pub const DELIVERY: &str = "carillon-delivery";
 /// Set when an idempotent submit was published again.
 pub const REPUBLISHED: &str = "carillon-republished";

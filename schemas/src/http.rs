@@ -43,6 +43,9 @@ pub struct TimelineEntry {
     /// Which process says so.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub node: Option<String>,
+    /// To how many of that process's sessions it was delivered, at least.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub sessions: Option<u32>,
 }
 
 fn is_zero(n: &u8) -> bool {
@@ -54,6 +57,12 @@ fn is_zero(n: &u8) -> bool {
 pub struct NotificationState {
     /// The state now.
     pub status: Status,
+    /// When the first socket took its bytes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_delivered_at: Option<u64>,
+    /// When a client first acknowledged it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub acked_at: Option<u64>,
     /// How it came there, oldest first.
     pub timeline: Vec<TimelineEntry>,
     /// The notification.

@@ -115,6 +115,11 @@ text_id!(
     |_, c| c.is_ascii_graphic()
 );
 text_id!(
+    /// Of notifications of one stream with the same key, only the newest that is not delivered yet counts.
+    CollapseKey, limits::COLLAPSE_KEY_BYTES, "visible ASCII characters",
+    |_, c| c.is_ascii_graphic()
+);
+text_id!(
     /// What a client sends so that a repeated submit gives the same notification.
     IdempotencyKey, limits::IDEMPOTENCY_KEY_BYTES, "visible ASCII characters",
     |_, c| c.is_ascii_graphic()

@@ -16,6 +16,12 @@ pub const IDEMPOTENCY_KEY_BYTES: usize = 255;
 pub const CONTENT_BYTES: usize = 32 * 1024;
 /// Longest `type` in bytes.
 pub const TYPE_BYTES: usize = 128;
+/// Longest `collapse_key` in bytes.
+pub const COLLAPSE_KEY_BYTES: usize = 128;
+/// Longest `ttl_seconds`: 30 days.
+pub const TTL_SECONDS: u32 = 30 * 86_400;
+/// How far ahead `deliver_at` may lie, in milliseconds: 30 days.
+pub const SCHEDULE_AHEAD_MS: u64 = 30 * 86_400_000;
 /// Longest `title` in bytes.
 pub const TITLE_BYTES: usize = 512;
 /// Largest notification body over HTTP in bytes.
@@ -30,5 +36,9 @@ pub const SUBSCRIPTIONS_PER_SOCKET: usize = 100;
 pub const LAST_N: u32 = 100;
 /// Largest page of the deliveries route.
 pub const PAGE_ROWS: u32 = 500;
+/// Most dead letters that one redrive or discard may name by id.
+pub const JOB_IDS: usize = 1_000;
+/// Most dead letters or notifications per second that a job may move.
+pub const JOB_RATE: u32 = 10_000;
 /// Page size of the deliveries route when none is asked for.
 pub const PAGE_ROWS_DEFAULT: u32 = 50;

@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, value::RawValue};
 
-use crate::{ChannelName, CorrelationId, TenantId, UserId, limits, problem::FieldError};
+use crate::{ChannelName, CollapseKey, CorrelationId, TenantId, UserId, limits, problem::FieldError};
 
 /// Whom a notification addresses.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Default, Serialize, Deserialize, JsonSchema)]
@@ -18,6 +18,29 @@ pub enum Audience {
     Channel,
     /// One user, wherever that user is connected.
     User,
+}
+
+/// How urgent a notification is: orders a tenant's channels against each other, never the notifications of one
+/// channel.
+#[derive(
+    Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Default, Serialize, Deserialize, JsonSchema,
+)]
+#[serde(rename_all = "snake_case")]
+pub enum Priority {
+    /// After the others.
+    Low,
+    /// As usual.
+    #[default]
+    Normal,
+    /// Before the others.
+    High,
+}
+
+impl Priority {
+    /// Whether it is the usual one, which is not written.
+    pub fn is_normal(&self) -> bool {
+        *self == Self::Normal
+    }
 }
 
 /// The body of `POST /v1/notifications`.
@@ -50,41 +73,23 @@ pub struct Submission {
     /// One id from the edge to the socket; made up without it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub correlation_id: Option<CorrelationId>,
-    #[serde(default, skip_serializing)]
-    #[schemars(skip)]
-    priority: Present,
-    #[serde(default, skip_serializing)]
-    #[schemars(skip)]
-    ttl_seconds: Present,
-    #[serde(default, skip_serializing)]
-    #[schemars(skip)]
-    collapse_key: Present,
-    #[serde(default, skip_serializing)]
-    #[schemars(skip)]
-    require_ack: Present,
-    #[serde(default, skip_serializing)]
-    #[schemars(skip)]
-    deliver_at: Present,
+    /// How urgent it is; `normal` without it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub priority: Option<Priority>,
+    /// Seconds after its acceptance (or after `deliver_at`) from which on it is not delivered any more, 1 to
+    /// 2,592,000 (30 days).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ttl_seconds: Option<u32>,
+    /// A newer notification of the same stream with the same key takes this one's place while it is undelivered.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub collapse_key: Option<CollapseKey>,
+    /// Whether it is dispatched again until a client acknowledges it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub require_ack: Option<bool>,
+    /// Not before this moment, Unix milliseconds, at most 30 days ahead.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub deliver_at: Option<u64>,
 }
-
-/// Whether a field stood in the body with a value other than null.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-struct Present(bool);
-
-impl<'de> Deserialize<'de> for Present {
-    fn deserialize<D: serde::Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
-        Ok(Self(Option::<serde::de::IgnoredAny>::deserialize(d)?.is_some()))
-    }
-}
-
-/// Known fields that are not built yet: refused, because ignoring a time to live would be a lie.
-pub const UNSUPPORTED_FIELDS: [&str; 5] = [
-    "priority",
-    "ttl_seconds",
-    "collapse_key",
-    "require_ack",
-    "deliver_at",
-];
 
 /// Why a body was refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -93,8 +98,6 @@ pub enum SubmissionError {
     Json(String),
     /// Broken rules, one per field.
     Fields(Vec<FieldError>),
-    /// Known fields that are not built yet.
-    Unsupported(Vec<FieldError>),
 }
 
 impl Submission {
@@ -110,11 +113,11 @@ impl Submission {
             title: None,
             data: None,
             correlation_id: None,
-            priority: Present(false),
-            ttl_seconds: Present(false),
-            collapse_key: Present(false),
-            require_ack: Present(false),
-            deliver_at: Present(false),
+            priority: None,
+            ttl_seconds: None,
+            collapse_key: None,
+            require_ack: None,
+            deliver_at: None,
         }
     }
 
@@ -127,10 +130,6 @@ impl Submission {
             Ok(submission) => submission,
             Err(error) => return Err(explain(body, &error)),
         };
-        let unsupported = submission.unsupported();
-        if !unsupported.is_empty() {
-            return Err(SubmissionError::Unsupported(unsupported));
-        }
         let mut errors = Vec::new();
         submission.check(&mut errors);
         if errors.is_empty() {
@@ -138,20 +137,6 @@ impl Submission {
         } else {
             Err(SubmissionError::Fields(errors))
         }
-    }
-
-    fn unsupported(&self) -> Vec<FieldError> {
-        let present = [
-            self.priority,
-            self.ttl_seconds,
-            self.collapse_key,
-            self.require_ack,
-            self.deliver_at,
-        ];
-        let named = UNSUPPORTED_FIELDS.iter().zip(present).filter(|(_, p)| p.0);
-        named
-            .map(|(name, _)| FieldError::new(format!("/{name}"), "is not supported yet"))
-            .collect()
     }
 
     fn check(&self, errors: &mut Vec<FieldError>) {
@@ -164,6 +149,14 @@ impl Submission {
         if self.audience == Some(Audience::User) && self.user_id.is_none() {
             errors.push(FieldError::new("/user_id", "is required when audience is user"));
         }
+        check_ttl(self.ttl_seconds.map(u64::from), errors);
+    }
+}
+
+fn check_ttl(seconds: Option<u64>, errors: &mut Vec<FieldError>) {
+    if seconds.is_some_and(|s| s == 0 || s > u64::from(limits::TTL_SECONDS)) {
+        let rule = format!("must be 1 to {} seconds", limits::TTL_SECONDS);
+        errors.push(FieldError::new("/ttl_seconds", rule));
     }
 }
 
@@ -219,11 +212,43 @@ fn explain(body: &[u8], error: &serde_json::Error) -> SubmissionError {
         errors.push(FieldError::new("/data", "must be an object"));
     }
     judge_id::<CorrelationId>(&fields, "correlation_id", &mut errors);
+    judge_time(&fields, &mut errors);
     if errors.is_empty() {
         // Something only the typed parser minds, such as a field that stands twice.
         return SubmissionError::Json(error.to_string());
     }
     SubmissionError::Fields(errors)
+}
+
+/// The fields that say when and how a notification is delivered.
+fn judge_time(fields: &serde_json::Map<String, Value>, errors: &mut Vec<FieldError>) {
+    if let Some(priority) = text(fields, "priority", errors)
+        && !matches!(priority, "low" | "normal" | "high")
+    {
+        errors.push(FieldError::new("/priority", "must be low, normal or high"));
+    }
+    check_ttl(number(fields, "ttl_seconds", errors), errors);
+    judge_id::<CollapseKey>(fields, "collapse_key", errors);
+    if fields
+        .get("require_ack")
+        .is_some_and(|v| !v.is_boolean() && !v.is_null())
+    {
+        errors.push(FieldError::new("/require_ack", "must be true or false"));
+    }
+    number(fields, "deliver_at", errors);
+}
+
+fn number(fields: &serde_json::Map<String, Value>, name: &str, errors: &mut Vec<FieldError>) -> Option<u64> {
+    match fields.get(name) {
+        None | Some(Value::Null) => None,
+        Some(value) => value.as_u64().or_else(|| {
+            errors.push(FieldError::new(
+                format!("/{name}"),
+                "must be a whole number, not negative",
+            ));
+            None
+        }),
+    }
 }
 
 fn text<'a>(
@@ -259,9 +284,7 @@ mod tests {
 
     fn paths(body: &str) -> Vec<String> {
         match Submission::parse(body.as_bytes()) {
-            Err(SubmissionError::Fields(e) | SubmissionError::Unsupported(e)) => {
-                e.into_iter().map(|e| e.path).collect()
-            }
+            Err(SubmissionError::Fields(e)) => e.into_iter().map(|e| e.path).collect(),
             other => panic!("{body}: {other:?}"),
         }
     }
@@ -295,15 +318,30 @@ mod tests {
     }
 
     #[test]
-    fn a_known_field_that_is_not_built_yet_is_refused_and_an_unknown_one_ignored() {
-        for name in UNSUPPORTED_FIELDS {
-            assert_eq!(
-                paths(&format!(r#"{{"content":"x","{name}":1}}"#)),
-                [format!("/{name}")]
-            );
-            assert!(Submission::parse(format!(r#"{{"content":"x","{name}":null}}"#).as_bytes()).is_ok());
-        }
-        assert!(Submission::parse(br#"{"content":"x","nobody_knows":1}"#).is_ok());
+    fn the_fields_of_time_and_urgency_are_judged_one_by_one() {
+        let body = r#"{"content":"x","priority":"urgent","ttl_seconds":0,"collapse_key":"a b","require_ack":1,"deliver_at":-1}"#;
+        assert_eq!(
+            paths(body),
+            [
+                "/priority",
+                "/ttl_seconds",
+                "/collapse_key",
+                "/require_ack",
+                "/deliver_at"
+            ]
+        );
+        assert_eq!(
+            paths(r#"{"content":"x","ttl_seconds":2592001}"#),
+            ["/ttl_seconds"]
+        );
+        let good = r#"{"content":"x","priority":"high","ttl_seconds":60,"collapse_key":"k","require_ack":true,"deliver_at":1}"#;
+        let good = Submission::parse(good.as_bytes()).unwrap();
+        assert_eq!(
+            (good.priority, good.ttl_seconds),
+            (Some(Priority::High), Some(60))
+        );
+        let none = br#"{"content":"x","priority":null,"ttl_seconds":null,"nobody_knows":1}"#;
+        assert!(Submission::parse(none).is_ok());
     }
 
     #[test]

@@ -31,11 +31,13 @@ pub enum Status {
     Cancelled = 9,
     /// It is a dead letter.
     Dead = 10,
+    /// A newer one with its collapse key took its place before it was delivered.
+    Collapsed = 11,
 }
 
 impl Status {
     /// Every status, by rank.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Accepted,
         Self::Stored,
         Self::Scheduled,
@@ -46,9 +48,10 @@ impl Status {
         Self::Acknowledged,
         Self::Cancelled,
         Self::Dead,
+        Self::Collapsed,
     ];
 
-    /// 1…10: among facts of one attempt the higher rank wins.
+    /// 1…11: among facts of one attempt the higher rank wins.
     pub fn rank(self) -> u8 {
         self as u8
     }
@@ -71,6 +74,7 @@ impl Status {
             Self::Acknowledged => "acknowledged",
             Self::Cancelled => "cancelled",
             Self::Dead => "dead",
+            Self::Collapsed => "collapsed",
         }
     }
 

@@ -129,7 +129,7 @@ fn told(error: &SubmissionError) -> String {
     };
     match error {
         SubmissionError::Json(text) => format!("is no JSON: {text}"),
-        SubmissionError::Fields(errors) | SubmissionError::Unsupported(errors) => list(errors),
+        SubmissionError::Fields(errors) => list(errors),
     }
 }
 

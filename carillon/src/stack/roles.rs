@@ -56,6 +56,7 @@ pub(crate) fn layout(settings: &Settings, replication: u16) -> Layout {
     };
     let min_in_sync = if replication < 3 { 1 } else { base.min_in_sync };
     Layout {
+        beside: base.beside,
         notifications: topics.notifications,
         shards: topics.shards.unwrap_or(base.shards),
         dead_letters: topics.dead_letters,

@@ -167,6 +167,7 @@ fn record(n: usize, stamp: u64) -> Outgoing {
 
 fn spec() -> TopicSpec {
     TopicSpec {
+        timestamps: carillon_schemas::topics::Timestamps::Create,
         name: TOPIC.to_owned(),
         partitions: 64,
         replication: 1,

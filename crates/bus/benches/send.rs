@@ -50,6 +50,7 @@ async fn main() {
 
 fn spec() -> TopicSpec {
     TopicSpec {
+        timestamps: carillon_schemas::topics::Timestamps::Create,
         name: TOPIC.to_owned(),
         partitions: 12,
         replication: 1,

@@ -22,8 +22,9 @@ pub use config::{StoreConfig, check, migrate, open};
 pub use cursor::{PageCursor, PageKey};
 pub use error::StoreError;
 pub use model::{
-    Claim, ClaimOutcome, DeadLetter, DeliveriesQuery, DeliveriesResult, Dispatched, Known, NewNotification,
-    RecentRow,
+    AuditQuery, AuditResult, Claim, ClaimOutcome, DeadLetter, DeadLetterMark, DeadLettersQuery,
+    DeadLettersResult, DeliveriesQuery, DeliveriesResult, Dispatched, Due, Fact, Head, Known,
+    NewNotification, RecentRow, Scheduled, StoredQuery, StoredResult, StoredRow,
 };
 pub use notification_store::NotificationStore;
 pub use sqlite::{Fsync, SqliteOptions, SqliteStore};

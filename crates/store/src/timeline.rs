@@ -19,6 +19,7 @@ pub(crate) fn timeline(accepted_at: u64, mut told: Vec<Told>) -> Vec<TimelineEnt
         attempt: 1,
         redrive: 0,
         node: None,
+        sessions: None,
     };
     let later = told.into_iter().map(|(stamp, at, node)| TimelineEntry {
         status: stamp.status,
@@ -26,6 +27,7 @@ pub(crate) fn timeline(accepted_at: u64, mut told: Vec<Told>) -> Vec<TimelineEnt
         attempt: stamp.attempt,
         redrive: stamp.redrive,
         node: Some(node),
+        sessions: None,
     });
     std::iter::once(accepted).chain(later).collect()
 }

@@ -67,7 +67,14 @@ impl CatchUp<'_> {
                         && row.cursor.offset < self.request.place.until
                 });
                 let sealed = here.filter_map(|row| {
-                    let sealed = delivery::seal(row.delivery, &row.bytes).ok()?;
+                    let sealed = delivery::seal(
+                        delivery::Repeat {
+                            delivery: row.delivery,
+                            ..delivery::Repeat::FIRST
+                        },
+                        &row.bytes,
+                    )
+                    .ok()?;
                     Some((row.cursor.offset, sealed))
                 });
                 return Ok(sealed.collect());

@@ -231,7 +231,7 @@ impl Stand {
 
     /// Puts a notification on the deliveries topic, with this tenant in its header.
     pub(crate) async fn send(&self, envelope: &Envelope, header: &str) -> Ack {
-        let value = delivery::seal(1, &envelope.to_json().unwrap()).unwrap();
+        let value = delivery::seal(delivery::Repeat::FIRST, &envelope.to_json().unwrap()).unwrap();
         let stream = envelope.stream().unwrap();
         self.send_raw(&envelope.tenant_id, &stream, value, header).await
     }
@@ -260,6 +260,7 @@ impl Stand {
     pub(crate) async fn remember(&self, envelope: &Envelope, ack: Ack) {
         let (stream, at_ms) = (envelope.stream().unwrap(), self.clock.unix_ms());
         let stored = NewNotification {
+            redrive: 0,
             bytes: envelope.to_json().unwrap().into(),
             envelope: envelope.clone(),
             stream: stream.clone(),
@@ -269,6 +270,7 @@ impl Stand {
         };
         self.store.persist(&[stored]).await.unwrap();
         let dispatched = Dispatched {
+            redrive: 0,
             tenant: envelope.tenant_id.clone(),
             id: envelope.notification_id,
             stream,

@@ -102,6 +102,5 @@ fn refuse(error: SubmissionError) -> Refusal {
     match error {
         SubmissionError::Json(why) => Refusal::NotJson(why),
         SubmissionError::Fields(errors) => Refusal::Fields(errors),
-        SubmissionError::Unsupported(errors) => Refusal::Unsupported(errors),
     }
 }

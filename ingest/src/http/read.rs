@@ -42,6 +42,8 @@ pub(super) async fn notification(room: &Room, call: &mut Call, caller: Caller) -
     {
         Some(known) if may_see(&principal, &known.envelope) => problem::shown(&NotificationState {
             status: known.status,
+            first_delivered_at: known.first_delivered_at,
+            acked_at: known.acked_at,
             timeline: known.timeline,
             notification: known.envelope,
         }),

@@ -106,6 +106,11 @@ async fn what_the_store_has_already_is_not_published_again() {
     let stage = Stage::new().await;
     let claim = claimed_elsewhere(&stage).await;
     let envelope = Envelope {
+        priority: Default::default(),
+        expires_at: None,
+        collapse_key: None,
+        require_ack: false,
+        deliver_at: None,
         notification_id: claim.id,
         tenant_id: acme(),
         user_id: None,
@@ -119,6 +124,7 @@ async fn what_the_store_has_already_is_not_published_again() {
         data: None,
     };
     let stored = NewNotification {
+        redrive: 0,
         bytes: Bytes::from(envelope.to_json().unwrap()),
         stream: envelope.stream().unwrap(),
         envelope,

@@ -13,6 +13,11 @@ use crate::support::Stage;
 fn envelope(stage: &Stage, n: u8, channel: &str) -> Envelope {
     let at = stage.clock.unix_ms() - 1000 + u64::from(n);
     Envelope {
+        priority: Default::default(),
+        expires_at: None,
+        collapse_key: None,
+        require_ack: false,
+        deliver_at: None,
         notification_id: NotificationId::at(at, &[n; 10]),
         tenant_id: "acme".parse().unwrap(),
         user_id: None,
@@ -32,6 +37,7 @@ async fn route(stage: &Stage, envelope: &Envelope, offset: i64) {
     let (stream, node) = (envelope.stream().unwrap(), Arc::from("router"));
     let (tenant, id) = (envelope.tenant_id.clone(), envelope.notification_id);
     let stored = NewNotification {
+        redrive: 0,
         bytes: Bytes::from(envelope.to_json().unwrap()),
         envelope: envelope.clone(),
         stream: stream.clone(),
@@ -47,6 +53,7 @@ async fn route(stage: &Stage, envelope: &Envelope, offset: i64) {
     };
     let at_ms = envelope.accepted_at + 2;
     let dispatched = Dispatched {
+        redrive: 0,
         tenant,
         id,
         stream,

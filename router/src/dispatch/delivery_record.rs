@@ -14,7 +14,6 @@ use carillon_schemas::{
 };
 use carillon_store::NewNotification;
 
-use super::FIRST_DELIVERY;
 use crate::poison::{Code, Poison};
 
 /// No tenant is spread over several shards yet.
@@ -30,7 +29,7 @@ impl Shards {
     /// The record that carries this notification to its shard.
     pub(crate) fn outgoing(&self, new: &NewNotification, record: &Record) -> Result<Outgoing, Poison> {
         let tenant = &new.envelope.tenant_id;
-        let value = delivery::seal(FIRST_DELIVERY, &new.bytes)
+        let value = delivery::seal(delivery::Repeat::FIRST, &new.bytes)
             .map_err(|error| Poison::new(Code::NotAnEnvelope, error.to_string()))?;
         let key = Bytes::copy_from_slice(tenant.as_str().as_bytes());
         Ok(Outgoing {

@@ -24,6 +24,11 @@ pub(crate) fn id(n: u64) -> NotificationId {
 /// The n-th notification of a tenant, on channel `alerts`.
 pub(crate) fn envelope(tenant_name: &str, n: u64) -> Envelope {
     Envelope {
+        priority: Default::default(),
+        expires_at: None,
+        collapse_key: None,
+        require_ack: false,
+        deliver_at: None,
         notification_id: id(n),
         tenant_id: tenant(tenant_name),
         user_id: None,

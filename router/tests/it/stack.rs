@@ -27,6 +27,7 @@ use tokio_util::sync::CancellationToken;
 use crate::{faulty_store::FaultyStore, records};
 
 pub(crate) const LAYOUT: Layout = Layout {
+    beside: 2,
     notifications: 3,
     shards: 8,
     dead_letters: 1,

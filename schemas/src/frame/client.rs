@@ -82,7 +82,7 @@ pub enum ClientFrame {
         /// The token.
         token: String,
     },
-    /// A notification was handled. Not built yet: answered with `unsupported_frame`.
+    /// A notification was handled. Answered by nothing; what it names is acknowledged within a second.
     Ack {
         /// Which one.
         notification_id: NotificationId,

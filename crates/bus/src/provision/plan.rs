@@ -195,6 +195,7 @@ mod tests {
 
     fn spec(partitions: u32) -> TopicSpec {
         TopicSpec {
+            timestamps: carillon_schemas::topics::Timestamps::Create,
             name: "t".to_owned(),
             partitions,
             replication: 1,

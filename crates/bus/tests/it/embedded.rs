@@ -49,6 +49,7 @@ impl Kafka {
 
 fn spec(partitions: u32) -> TopicSpec {
     TopicSpec {
+        timestamps: carillon_schemas::topics::Timestamps::Create,
         name: TOPIC.to_owned(),
         partitions,
         replication: 1,

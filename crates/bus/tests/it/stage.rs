@@ -132,6 +132,7 @@ impl Stage {
     pub(crate) fn spec(&self, partitions: u32) -> TopicSpec {
         let (replication, min_in_sync) = self.copies();
         TopicSpec {
+            timestamps: carillon_schemas::topics::Timestamps::Create,
             name: self.topic.clone(),
             partitions,
             replication,

@@ -69,6 +69,7 @@ async fn nothing_is_shortened_and_it_is_said_what_was_left(lane: Lane) {
 fn layout(stage: &Stage) -> Layout {
     let (replication, min_in_sync) = stage.copies();
     Layout {
+        beside: 2,
         notifications: 3,
         shards: 4,
         dead_letters: 2,

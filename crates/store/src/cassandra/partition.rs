@@ -85,6 +85,8 @@ pub(super) fn known(rows: Vec<NotificationRow>, shown: &Shown) -> Result<Option<
     let Some((_, bytes)) = first else { return Ok(None) };
     let envelope = envelope(&bytes)?;
     Ok(Some(Known {
+        first_delivered_at: None,
+        acked_at: None,
         timeline: timeline(envelope.accepted_at, self::facts(told)?),
         bytes: Bytes::from(bytes),
         envelope,

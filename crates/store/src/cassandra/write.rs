@@ -135,15 +135,8 @@ impl Writer<'_> {
         let life = life(self.retention);
         let facts = batch.iter().map(|fact| {
             let (tenant, id, node) = (&fact.tenant, &fact.id, &fact.node);
-            fact_row(
-                tenant,
-                id,
-                fact.attempt,
-                Status::Dispatched,
-                fact.at_ms,
-                node,
-                life,
-            )
+            let stamp = stamp(fact.redrive, fact.attempt, Status::Dispatched);
+            fact_row(tenant, id, stamp, fact.at_ms, node, life)
         });
         let places = batch.iter().map(|fact| recent(fact, life)).collect();
         let by_partition = |a: &RecentRow<'_>, b: &RecentRow<'_>| a.partition().cmp(&b.partition());
@@ -157,9 +150,11 @@ impl Writer<'_> {
     /// Ends.
     pub(super) async fn dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError> {
         let life = life(self.retention);
-        let facts = batch.iter().map(|fact| {
-            let (tenant, id, node) = (&fact.tenant, &fact.id, &fact.node);
-            fact_row(tenant, id, fact.attempt, Status::Dead, fact.at_ms, node, life)
+        let facts = batch.iter().filter_map(|fact| {
+            let row = &fact.row;
+            let stamp = stamp(row.redrive_count, row.attempt, Status::Dead);
+            let id = row.notification_id.as_ref()?;
+            Some(fact_row(&fact.tenant, id, stamp, row.at, &fact.node, life))
         });
         self.facts(facts).await
     }
@@ -191,7 +186,7 @@ fn payload(new: &NewNotification, life: i32) -> PayloadRow<'_> {
     PayloadRow {
         tenant: envelope.tenant_id.as_str(),
         id: envelope.notification_id.as_bytes(),
-        stamp: stamp(new.attempt, Status::Stored),
+        stamp: stamp(new.redrive, new.attempt, Status::Stored),
         node: &new.node,
         day: day(new.at_ms),
         at: time(new.at_ms),
@@ -247,8 +242,7 @@ fn accepted_at(new: &NewNotification) -> u64 {
 fn fact_row<'a>(
     tenant: &'a TenantId,
     id: &'a NotificationId,
-    attempt: u8,
-    status: Status,
+    stamp: i32,
     at_ms: u64,
     node: &'a str,
     life: i32,
@@ -256,7 +250,7 @@ fn fact_row<'a>(
     FactRow {
         tenant: tenant.as_str(),
         id: id.as_bytes(),
-        stamp: stamp(attempt, status),
+        stamp,
         node,
         day: day(at_ms),
         at: time(at_ms),
@@ -287,8 +281,7 @@ impl RecentRow<'_> {
     }
 }
 
-fn stamp(attempt: u8, status: Status) -> i32 {
-    let redrive = 0;
+fn stamp(redrive: u8, attempt: u8, status: Status) -> i32 {
     let stamp = Stamp {
         redrive,
         attempt,

@@ -7,7 +7,11 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use carillon_schemas::{
-    NotificationId, Stream, TenantId, cursor::Cursor, envelope::Envelope, notification::Audience,
+    NotificationId, Stream, TenantId,
+    cursor::Cursor,
+    dead_letter::{DeadLetterId, DeadLetterRow, DeadLetterState},
+    envelope::Envelope,
+    notification::Audience,
 };
 
 use crate::{DeadLetter, Dispatched, NewNotification, NotificationStore, StoreError};
@@ -34,6 +38,11 @@ pub fn id(n: u64) -> NotificationId {
 pub fn envelope(tenant: &TenantId, n: u64, channel: &str) -> Envelope {
     let personal = n % 5 == 4;
     Envelope {
+        priority: Default::default(),
+        expires_at: None,
+        collapse_key: None,
+        require_ack: false,
+        deliver_at: None,
         notification_id: id(n),
         tenant_id: tenant.clone(),
         user_id: personal.then(|| "u1".parse().unwrap()),
@@ -65,6 +74,7 @@ pub fn new(tenant: &TenantId, n: u64, attempt: u8, at_ms: u64, node: &str) -> Ne
 /// An envelope as the router hands it over.
 pub fn sealed(envelope: Envelope, attempt: u8, at_ms: u64, node: &str) -> NewNotification {
     NewNotification {
+        redrive: 0,
         bytes: Bytes::from(envelope.to_json().unwrap()),
         stream: envelope.stream().unwrap(),
         envelope,
@@ -84,6 +94,7 @@ pub fn dispatched(
     node: &str,
 ) -> Dispatched {
     Dispatched {
+        redrive: 0,
         tenant: tenant.clone(),
         id: id(n),
         stream: stream(n),
@@ -114,9 +125,24 @@ pub fn cursor(n: u64, delivery: u32) -> Cursor {
 pub fn dead(tenant: &TenantId, n: u64, attempt: u8, at_ms: u64, node: &str) -> DeadLetter {
     DeadLetter {
         tenant: tenant.clone(),
-        id: id(n),
-        attempt,
-        at_ms,
+        row: DeadLetterRow {
+            id: DeadLetterId {
+                partition: 0,
+                offset: n as i64,
+            },
+            at: at_ms,
+            notification_id: Some(id(n)),
+            channel: Some(channel(n).parse().unwrap()),
+            error_class: "permanent".to_owned(),
+            error_code: "store_refused".to_owned(),
+            error_message: "refused".to_owned(),
+            origin: format!("notifications/0/{n}"),
+            attempt,
+            redrive_count: 0,
+            bytes: 200,
+            state: DeadLetterState::Waiting,
+            job_id: None,
+        },
         node: Arc::from(node),
     }
 }

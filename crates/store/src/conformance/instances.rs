@@ -29,7 +29,7 @@ fn skewed(fact: Fact) -> Fact {
     match &mut fact {
         Fact::Persist(new) => late(&new.node, &mut new.at_ms),
         Fact::Dispatched(fact) => late(&fact.node, &mut fact.at_ms),
-        Fact::Dead(fact) => late(&fact.node, &mut fact.at_ms),
+        Fact::Dead(fact) => late(&fact.node, &mut fact.row.at),
     }
     fact
 }

@@ -57,7 +57,10 @@ impl Model {
                 self.recent.insert(place, (f.id, f.delivery));
                 (&f.tenant, f.id, f.attempt, f.at_ms, &f.node, Status::Dispatched)
             }
-            Fact::Dead(f) => (&f.tenant, f.id, f.attempt, f.at_ms, &f.node, Status::Dead),
+            Fact::Dead(f) => {
+                let id = f.row.notification_id.expect("a dead letter with a notification");
+                (&f.tenant, id, f.row.attempt, f.row.at, &f.node, Status::Dead)
+            }
         };
         let redrive = 0;
         let stamp = Stamp {
@@ -160,6 +163,7 @@ impl Entry {
             attempt: 1,
             redrive: 0,
             node: None,
+            sessions: None,
         });
         let mut facts: Vec<_> = self
             .facts
@@ -175,6 +179,7 @@ impl Entry {
                 attempt: stamp.attempt,
                 redrive: stamp.redrive,
                 node: Some(node.clone()),
+                sessions: None,
             }
         });
         accepted.chain(told).collect()

@@ -32,6 +32,7 @@ pub(super) struct Payload {
     accepted_at: u64,
     bytes: Bytes,
     attempt: u8,
+    redrive: u8,
     at_ms: u64,
     node: Arc<str>,
 }
@@ -52,6 +53,7 @@ impl From<&NewNotification> for Payload {
             accepted_at,
             bytes: new.bytes.clone(),
             attempt: new.attempt,
+            redrive: new.redrive,
             at_ms: new.at_ms,
             node: Arc::clone(&new.node),
         }
@@ -158,7 +160,7 @@ fn persist(connection: &Connection, batch: &[Payload], retention: Duration) -> r
         let inserted = insert.execute(params![
             new.tenant.as_str(),
             new.id.as_bytes(),
-            stamp(new.attempt, Status::Stored),
+            stamp(new.redrive, new.attempt, Status::Stored),
             expiry(new.at_ms, retention),
             time(new.at_ms),
             &*new.node,
@@ -176,7 +178,7 @@ fn persist(connection: &Connection, batch: &[Payload], retention: Duration) -> r
 }
 
 fn persist_again(connection: &Connection, new: &Payload, retention: Duration) -> rusqlite::Result<()> {
-    let stamp = stamp(new.attempt, Status::Stored);
+    let stamp = stamp(new.redrive, new.attempt, Status::Stored);
     connection.prepare_cached(PERSIST_AGAIN)?.execute(params![
         new.tenant.as_str(),
         new.id.as_bytes(),
@@ -207,7 +209,7 @@ fn dispatched(connection: &Connection, batch: &[Dispatched], retention: Duration
     let mut update = connection.prepare_cached(DISPATCHED)?;
     let mut recent = connection.prepare_cached(RECENT)?;
     for fact in batch {
-        let stamp_now = stamp(fact.attempt, Status::Dispatched);
+        let stamp_now = stamp(fact.redrive, fact.attempt, Status::Dispatched);
         let expires_at = expiry(fact.at_ms, retention);
         let updated = update.execute(params![
             fact.tenant.as_str(),
@@ -215,7 +217,7 @@ fn dispatched(connection: &Connection, batch: &[Dispatched], retention: Duration
             stamp_now,
             expires_at,
             time(fact.at_ms),
-            stamp(fact.attempt, Status::Stored),
+            stamp(fact.redrive, fact.attempt, Status::Stored),
             &*fact.node,
         ])?;
         if updated == 0 {
@@ -245,15 +247,11 @@ fn dispatched(connection: &Connection, batch: &[Dispatched], retention: Duration
 
 fn dead(connection: &Connection, batch: &[DeadLetter], retention: Duration) -> rusqlite::Result<()> {
     for fact in batch {
-        let stamp = stamp(fact.attempt, Status::Dead);
-        raise(
-            connection,
-            &fact.tenant,
-            fact.id,
-            stamp,
-            expiry(fact.at_ms, retention),
-        )?;
-        log(connection, &fact.tenant, fact.id, stamp, &fact.node, fact.at_ms)?;
+        let row = &fact.row;
+        let Some(id) = row.notification_id else { continue };
+        let stamp = stamp(row.redrive_count, row.attempt, Status::Dead);
+        raise(connection, &fact.tenant, id, stamp, expiry(row.at, retention))?;
+        log(connection, &fact.tenant, id, stamp, &fact.node, row.at)?;
     }
     Ok(())
 }
@@ -329,8 +327,7 @@ fn log(
     connection.prepare_cached(LOG)?.execute(row).map(|_| ())
 }
 
-fn stamp(attempt: u8, status: Status) -> i64 {
-    let redrive = 0;
+fn stamp(redrive: u8, attempt: u8, status: Status) -> i64 {
     Stamp {
         redrive,
         attempt,

@@ -46,6 +46,8 @@ pub(super) fn notification(
     add_logged(connection, tenant, id, &mut facts)?;
     let envelope = envelope(&bytes, 1)?;
     Ok(Some(Known {
+        first_delivered_at: None,
+        acked_at: None,
         timeline: timeline(envelope.accepted_at, told(facts)?),
         bytes,
         envelope,
