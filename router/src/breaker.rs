@@ -69,12 +69,13 @@ impl Breaker {
         true
     }
 
-    /// It did not. Says whether that opens the breaker.
-    pub(crate) fn failed(&mut self, now: Instant) -> bool {
+    /// It did not; `probed` when that is what the probe saw. Says whether that opens the breaker.
+    pub(crate) fn failed(&mut self, now: Instant, probed: bool) -> bool {
         self.failures = self.failures.saturating_add(1);
         match self.state {
             // Begun before it opened: that is no news.
             State::Open(_) => false,
+            State::HalfOpen if !probed => false,
             State::Closed if self.failures < self.opens_at => false,
             State::Closed | State::HalfOpen => {
                 self.state = State::Open(now + self.backoff.next());
@@ -121,7 +122,7 @@ mod tests {
 
     fn open(now: Instant) -> Breaker {
         let mut breaker = Breaker::new(3, WAITS);
-        assert_eq!([(); 3].map(|()| breaker.failed(now)), [false, false, true]);
+        assert_eq!([(); 3].map(|()| breaker.failed(now, false)), [false, false, true]);
         breaker
     }
 
@@ -130,11 +131,11 @@ mod tests {
         let now = Instant::now();
         let mut breaker = Breaker::new(3, WAITS);
         for _ in 0..10 {
-            assert!(!breaker.failed(now) && !breaker.failed(now));
+            assert!(!breaker.failed(now, false) && !breaker.failed(now, false));
             breaker.succeeded();
         }
         assert_eq!(breaker.ask(now), Permit::Go);
-        assert!(!breaker.failed(now) && !breaker.failed(now) && breaker.failed(now));
+        assert!(!breaker.failed(now, false) && !breaker.failed(now, false) && breaker.failed(now, false));
         assert!(matches!(breaker.state(), State::Open(_)));
     }
 
@@ -145,7 +146,7 @@ mod tests {
         let later = now + WAITS.0;
         assert_eq!(breaker.ask(later), Permit::Probe);
         assert_eq!(breaker.ask(later), Permit::WaitForProbe);
-        assert!(breaker.failed(later));
+        assert!(breaker.failed(later, true));
         assert_eq!(breaker.ask(later + WAITS.1), Permit::Probe);
         assert!(breaker.succeeded());
         assert_eq!((breaker.ask(later), breaker.ask(later)), (Permit::Go, Permit::Go));
@@ -200,7 +201,7 @@ mod tests {
                         probing = false;
                     }
                     Step::Answer(false) => {
-                        breaker.failed(now);
+                        breaker.failed(now, probing);
                         probing &= breaker.state() == State::HalfOpen;
                     }
                     Step::Pass(ms) => now += Duration::from_millis(ms),

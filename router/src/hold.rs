@@ -119,8 +119,10 @@ impl Holds {
         }
     }
 
-    fn failed(&self, dependency: Dependency) {
-        let opened = self.state.lock().breakers[dependency as usize].failed(Instant::now());
+    fn failed(&self, dependency: Dependency, probed: bool) {
+        let mut state = self.state.lock();
+        let opened = state.breakers[dependency as usize].failed(Instant::now(), probed);
+        drop(state);
         if opened {
             self.metrics.open(dependency, true);
             self.back[dependency as usize].notify_waiters();
@@ -192,9 +194,9 @@ impl Attempts<'_> {
     /// time may be half a minute away, so the probe, which asks every second, can end the wait.
     pub(crate) async fn wait(&mut self, dependency: Dependency, reason: &str) {
         self.held = true;
-        self.probing = None;
+        let probed = self.probing.take() == Some(dependency);
         self.holds.hold(self.site, dependency, reason);
-        self.holds.failed(dependency);
+        self.holds.failed(dependency, probed);
         let begun = Instant::now();
         self.turn(dependency).await;
         self.holds.metrics.waited(dependency, begun.elapsed());

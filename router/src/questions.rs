@@ -122,11 +122,7 @@ fn may_be_known(way: &Way) -> bool {
 
 fn heads_of(work: &Work) -> Asked<NotificationId> {
     let mut asked = Asked::new();
-    for (at, (_, new)) in work
-        .iter()
-        .enumerate()
-        .filter(|(_, (way, _))| may_be_known(way))
-    {
+    for (at, (_, new)) in work.iter().enumerate().filter(|(_, (way, _))| may_be_known(way)) {
         let of_tenant: &mut Vec<_> = asked.entry(new.envelope.tenant_id.clone()).or_default();
         of_tenant.push((at, new.envelope.notification_id));
     }
