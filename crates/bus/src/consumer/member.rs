@@ -18,7 +18,7 @@ use crate::{
     consumer::{
         Batch, Event, Shared,
         errands::{self, Errand},
-        flow::Flow,
+        flow::{Amount, Flow},
         group::{Joined, list},
         hand_over::{HandOver, Handed},
         wakes::Wakes,
@@ -43,7 +43,7 @@ pub(crate) struct Member {
     consumer: Arc<Joined>,
     shared: Arc<Shared>,
     options: ConsumerOptions,
-    batch: usize,
+    batch: Amount,
     reading: Reading,
     flow: Flow,
     /// The owner's queue was full for too long.
@@ -57,12 +57,12 @@ pub(crate) struct Member {
 
 impl Member {
     pub(crate) fn new(consumer: Joined, shared: Arc<Shared>, options: ConsumerOptions) -> Self {
-        let batch = options.batch.min(options.in_flight_per_partition / 2).max(1);
+        let batch = Amount::batch(&options);
         let watch = &consumer.context().watch;
         Self {
             received: watch.metrics.received.with_label_values(&watch.labels()),
             skipped: watch.metrics.skipped.with_label_values(&watch.labels()),
-            flow: Flow::new(options.in_flight_per_partition, batch),
+            flow: Flow::new(Amount::in_flight(&options), batch),
             reading: Reading::default(),
             last_commit: Instant::now(),
             full: false,
@@ -178,10 +178,14 @@ impl Member {
     /// Takes what is there, up to a batch, after waiting for the first record.
     fn take_in(&mut self, wait: Duration) {
         let mut records = Vec::new();
-        let mut wait = wait;
-        while records.len() < self.batch {
+        let (mut wait, mut bytes) = (wait, 0);
+        while records.len() < self.batch.records && bytes < self.batch.bytes {
             match self.consumer.poll(wait) {
-                Some(Ok(message)) => records.push(self.reading.record(&message)),
+                Some(Ok(message)) => {
+                    let record = self.reading.record(&message);
+                    bytes += record.size();
+                    records.push(record);
+                }
                 Some(Err(e)) => {
                     poll_failed(&e, &mut self.failed);
                     break;
@@ -206,7 +210,7 @@ impl Member {
             records.retain(|record| {
                 let mark = marks.get_mut(&record.topic, record.partition);
                 gone += usize::from(mark.is_none());
-                mark.is_some_and(|mark| mark.start(record.offset, record.timestamp_ms))
+                mark.is_some_and(|mark| mark.start(record.offset, record.timestamp_ms, record.size()))
             });
             drop(marks);
             self.skipped.inc_by((polled - records.len() - gone) as u64);
