@@ -10,6 +10,8 @@ mod config;
 mod dead_letters;
 mod dispatch;
 mod error;
+#[allow(dead_code, reason = "the pipeline takes it into use")]
+mod fair;
 mod hold;
 mod intake;
 mod metrics;
