@@ -9,7 +9,7 @@ use std::sync::Arc;
 use carillon_bus::{Record, TopicPartition};
 
 use crate::{
-    fifo::Fifo,
+    fair::Fair,
     ladder::Ladder,
     open,
     sources::Source,
@@ -23,7 +23,7 @@ pub(crate) struct Intake {
     node: Arc<str>,
     ladder: Arc<Ladder>,
     redrive: Arc<str>,
-    lanes: Fifo,
+    lanes: Fair<Item>,
     waiting: Waiting<Item>,
     poison: Vec<Ended>,
 }

@@ -11,7 +11,7 @@ mod config;
 mod dead_letters;
 mod dispatch;
 mod error;
-mod fifo;
+mod fair;
 mod gate;
 mod hold;
 mod intake;

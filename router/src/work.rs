@@ -8,7 +8,9 @@ use carillon_schemas::{NotificationId, Stream, TenantId, notification::Priority}
 use carillon_store::{Head, NewNotification};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use crate::{sources::Source, travel::Travel, verdict::Reason};
+use crate::{
+    fair::{LaneClass, Queued},
+    sources::Source, travel::Travel, verdict::Reason};
 
 /// A record that can be handled.
 #[derive(Debug)]
@@ -19,57 +21,33 @@ pub(crate) struct Item {
     pub(crate) source: Source,
 }
 
-/// Which of its tenant's lanes an item waits in.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub(crate) enum LaneClass {
-    /// As it came.
-    Ordinary,
-    /// Put back in from the dead letters.
-    Redrive,
-}
-
-#[allow(dead_code, reason = "what a fair queue asks")]
-impl Item {
-    /// Whose it is.
-    pub(crate) fn tenant(&self) -> &TenantId {
+impl Queued for Item {
+    fn tenant(&self) -> &TenantId {
         &self.new.envelope.tenant_id
     }
 
-    /// Which of its tenant's lanes it waits in.
-    pub(crate) fn class(&self) -> LaneClass {
+    fn class(&self) -> LaneClass {
         match self.travel.redrive {
             0 => LaneClass::Ordinary,
             _ => LaneClass::Redrive,
         }
     }
 
-    /// The stream whose order it is part of.
-    pub(crate) fn stream(&self) -> &Stream {
+    fn stream(&self) -> &Stream {
         &self.new.stream
     }
 
-    /// How urgent it is among its tenant's.
-    pub(crate) fn priority(&self) -> Priority {
+    fn priority(&self) -> Priority {
         self.new.envelope.priority
     }
 
-    /// What it weighs: the bytes of its key and its value.
-    pub(crate) fn bytes(&self) -> usize {
-        size(&self.record)
+    fn bytes(&self) -> usize {
+        self.record.size()
     }
 
-    /// Whether it came from one of these partitions.
-    pub(crate) fn is_of(&self, partitions: &[TopicPartition]) -> bool {
-        let record = &self.record;
-        let of = |p: &TopicPartition| p.partition == record.partition && p.topic == record.topic;
-        partitions.iter().any(of)
+    fn stands_in(&self, partition: &TopicPartition) -> bool {
+        self.record.partition == partition.partition && self.record.topic == partition.topic
     }
-}
-
-/// The bytes of a record's key and value.
-pub(crate) fn size(record: &Record) -> usize {
-    let len = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
-    len(&record.key) + len(&record.value)
 }
 
 /// An item without its notification.

@@ -1,0 +1,247 @@
+//! The overflow ledger: which way a record of the notifications topic goes, so that a tenant whose lane was full
+//! keeps its order.
+//!
+//! In: what an owner finds in the overflow of a partition when it takes it over, what it writes there and what of
+//! it is finished; how far it has read the partition itself. Out: a record's way, and whether the follower may hand
+//! its next one on.
+//! Always: pure; nothing of a tenant goes past what waits for it in the overflow; whoever takes a partition over,
+//! at whatever step the owner before it died, hands out each tenant's records in their order.
+//!
+//! Why that holds. A tenant leaves the overflow only when all that it has there is *finished*. So of two records
+//! `a < b` of one tenant, `a` handed out directly and `b` found in the overflow, one of two is true: `b` was written
+//! there while `a` was on its way, and then everything that the tenant had there before was finished. The next owner
+//! therefore hands out directly what stands below the tenant's last found record and is not found itself, and the
+//! follower waits with each found record until the partition was read past the place that it came from.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use carillon_schemas::TenantId;
+
+/// Which way a record of a notifications partition goes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// It is not known yet who is in the overflow: it waits where it is.
+    Wait,
+    /// The overflow has it: it is finished here.
+    There,
+    /// Into its lane, full or not: the owner before had it on its way, and what is in the overflow comes after it.
+    /// At most as many as may be in flight.
+    Push,
+    /// Into its lane, and if that is full, into the overflow.
+    Offer,
+    /// Into the overflow, behind what its tenant has there.
+    Overflow,
+}
+
+/// The partitions that are owned here. Bounded by the tenants in the overflow, and by what was in flight when a
+/// partition was taken over.
+#[derive(Debug, Default)]
+pub(crate) struct Ledger {
+    partitions: HashMap<i32, Partition>,
+}
+
+#[derive(Debug, Default)]
+struct Partition {
+    /// Whether it is known who is in the overflow.
+    ready: bool,
+    tenants: HashMap<TenantId, Overflowing>,
+    /// Tenants by their last offset in the overflow.
+    by_last: BTreeMap<i64, TenantId>,
+    /// Everything in the overflow below this is finished.
+    finished: i64,
+    /// How far the partition itself was read.
+    read: i64,
+    /// Where it ended when it was assigned: the owner before can have moved nothing from beyond.
+    horizon: i64,
+}
+
+#[derive(Debug, Default)]
+struct Overflowing {
+    /// Records that are being written.
+    entering: u32,
+    /// Its last offset there.
+    last: Option<i64>,
+    /// Places in the notifications partition of what was found.
+    found: BTreeSet<i64>,
+    /// Records written or found since it is in here.
+    records: u64,
+}
+
+/// What a tenant has in the overflow, for metrics.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) struct OverflowReport {
+    pub(crate) tenant: TenantId,
+    pub(crate) partition: i32,
+    /// Records that went there since it had nothing there.
+    pub(crate) records: u64,
+}
+
+impl Ledger {
+    /// A partition was assigned: what the owner before left in its overflow is still to be found. The partition
+    /// itself will be read from `from`, its lowest unfinished record, and ends at `end` now, which was asked after
+    /// `from`. What says that it stood beyond that is of a log that is gone.
+    pub(crate) fn assigned(&mut self, partition: i32, from: i64, end: i64) {
+        let fresh = Partition {
+            read: from,
+            horizon: end,
+            ..Partition::default()
+        };
+        self.partitions.insert(partition, fresh);
+    }
+
+    /// A partition was revoked. What is written or finished of it later has no effect.
+    pub(crate) fn revoked(&mut self, partition: i32) {
+        self.partitions.remove(&partition);
+    }
+
+    /// A record was found in the overflow, at or above what is committed there. `place` is where it stood in the
+    /// notifications partition, when it came from there in its first attempt; what comes back from the ladder keeps
+    /// no order.
+    pub(crate) fn found(&mut self, partition: i32, tenant: &TenantId, offset: i64, place: Option<i64>) {
+        let Some(known) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        let unread = known.read..known.horizon;
+        let entry = known.stands(tenant, offset);
+        entry.records += 1;
+        entry.found.extend(place.filter(|place| unread.contains(place)));
+    }
+
+    /// All of the overflow was read, up to an end that was asked after the partition was assigned.
+    pub(crate) fn scanned(&mut self, partition: i32) {
+        if let Some(known) = self.partitions.get_mut(&partition) {
+            known.ready = true;
+        }
+    }
+
+    /// Whether it is known who is in the overflow of a partition.
+    pub(crate) fn is_ready(&self, partition: i32) -> bool {
+        self.partitions.get(&partition).is_some_and(|p| p.ready)
+    }
+
+    /// The way of a record that was read from the notifications partition at `offset`. An unknown partition is one
+    /// that was just revoked: its records are let go.
+    pub(crate) fn way(&self, partition: i32, tenant: &TenantId, offset: i64) -> Way {
+        let Some(known) = self.partitions.get(&partition).filter(|p| p.ready) else {
+            return Way::Wait;
+        };
+        let Some(tenant) = known.tenants.get(tenant) else {
+            return Way::Offer;
+        };
+        if tenant.found.contains(&offset) {
+            return Way::There;
+        }
+        match tenant.found.last() {
+            Some(last) if offset < *last => Way::Push,
+            _ => Way::Overflow,
+        }
+    }
+
+    /// Whether a tenant has something in the overflow of a partition.
+    pub(crate) fn overflows(&self, partition: i32, tenant: &TenantId) -> bool {
+        let known = self.partitions.get(&partition);
+        known.is_some_and(|known| known.tenants.contains_key(tenant))
+    }
+
+    /// The notifications partition was read up to here, this offset not included. What was skipped because it was
+    /// finished before counts, too.
+    pub(crate) fn read(&mut self, partition: i32, next: i64) {
+        if let Some(known) = self.partitions.get_mut(&partition) {
+            known.read = known.read.max(next);
+        }
+    }
+
+    /// Whether the follower may hand on a record that stood at `place` in the notifications partition: not before
+    /// that was read up to there, because what stood before it and is not finished goes first.
+    pub(crate) fn may_follow(&self, partition: i32, place: Option<i64>) -> bool {
+        let Some(known) = self.partitions.get(&partition).filter(|p| p.ready) else {
+            return false;
+        };
+        place.is_none_or(|place| place < known.read || place >= known.horizon)
+    }
+
+    /// A record of the tenant is being written to the overflow.
+    pub(crate) fn enter(&mut self, partition: i32, tenant: &TenantId) {
+        if let Some(known) = self.partitions.get_mut(&partition) {
+            let tenant = known.tenants.entry(tenant.clone()).or_default();
+            tenant.entering += 1;
+            tenant.records += 1;
+        }
+    }
+
+    /// It stands there. Ends one [`Ledger::enter`].
+    pub(crate) fn placed(&mut self, partition: i32, tenant: &TenantId, offset: i64) {
+        let Some(known) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        let entry = known.stands(tenant, offset);
+        entry.entering = entry.entering.saturating_sub(1);
+        known.leave();
+    }
+
+    /// Everything below `mark` in the overflow is finished: who has nothing else there leaves.
+    pub(crate) fn passed(&mut self, partition: i32, mark: i64) {
+        if let Some(known) = self.partitions.get_mut(&partition) {
+            known.finished = known.finished.max(mark);
+            known.leave();
+        }
+    }
+
+    /// How many tenants are in the overflow of a partition.
+    pub(crate) fn tenants(&self, partition: i32) -> usize {
+        self.partitions.get(&partition).map_or(0, |p| p.tenants.len())
+    }
+
+    /// The `top` tenants with most records in the overflow, most first.
+    pub(crate) fn report(&self, top: usize) -> Vec<OverflowReport> {
+        let tenants = self.partitions.iter().flat_map(|(&partition, known)| {
+            known.tenants.iter().map(move |(tenant, entry)| OverflowReport {
+                tenant: tenant.clone(),
+                partition,
+                records: entry.records,
+            })
+        });
+        let mut all: Vec<_> = tenants.collect();
+        all.sort_by_cached_key(|each| {
+            (
+                std::cmp::Reverse(each.records),
+                each.tenant.clone(),
+                each.partition,
+            )
+        });
+        all.truncate(top);
+        all
+    }
+}
+
+impl Partition {
+    /// The tenant has a record at this offset of the overflow.
+    fn stands(&mut self, tenant: &TenantId, offset: i64) -> &mut Overflowing {
+        let entry = self.tenants.entry(tenant.clone()).or_default();
+        let last = entry.last.map_or(offset, |last| last.max(offset));
+        if let Some(before) = entry.last.replace(last) {
+            self.by_last.remove(&before);
+        }
+        self.by_last.insert(last, tenant.clone());
+        entry
+    }
+
+    /// Who has nothing unfinished there and nothing on its way there leaves.
+    fn leave(&mut self) {
+        while let Some(first) = self.by_last.first_entry()
+            && *first.key() < self.finished
+        {
+            let tenant = first.remove();
+            if let Some(entry) = self.tenants.get_mut(&tenant) {
+                entry.last = None;
+                if entry.entering == 0 {
+                    self.tenants.remove(&tenant);
+                }
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+#[path = "ledger/tests.rs"]
+mod tests;
