@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::RouterError;
+use crate::{BesideConfig, RouterError};
 
 /// How the router behaves.
 #[derive(Debug, Clone)]
@@ -19,6 +19,8 @@ pub struct RouterConfig {
     pub generation: u16,
     /// Bounds of what is handled at once.
     pub batching: Batching,
+    /// Bounds of what runs beside the pipeline.
+    pub beside: BesideConfig,
     /// First bound of the wait between attempts when the store or Kafka is in trouble.
     pub backoff_first: Duration,
     /// Greatest bound of that wait.
@@ -71,6 +73,7 @@ impl RouterConfig {
             shards: carillon_schemas::topics::Layout::SINGLE.shards,
             generation: 1,
             batching: Batching::default(),
+            beside: BesideConfig::default(),
             backoff_first: Duration::from_millis(100),
             backoff_cap: Duration::from_secs(30),
             drain: Duration::from_secs(10),
@@ -92,6 +95,9 @@ impl RouterConfig {
         ];
         if bounds.contains(&0) {
             return Err(RouterError::Config("a bound of the batching is zero"));
+        }
+        if !self.beside.is_sound() {
+            return Err(RouterError::Config("a bound beside the pipeline is zero"));
         }
         if self.shards == 0 {
             return Err(RouterError::Config("the deliveries topic has no shard"));

@@ -1,8 +1,8 @@
 //! Holding: waiting out trouble of the store or of Kafka, in place.
 //!
 //! In: failures and successes of the rooms. Out: waits that grow, a paused consumer, readiness, one log
-//! line per change. Always: while any room holds, the consumer is paused; when none does, it is not. A wait
-//! ends early when the probe sees that what was away is back.
+//! line per change. Always: while any room of the pipeline holds, the consumer is paused; when none does, it
+//! is not. A wait ends early when the probe sees that what was away is back.
 
 use std::time::Duration;
 
@@ -51,9 +51,17 @@ pub(crate) enum Site {
     StoreProbe,
     /// The probe found Kafka away. Holds no record.
     KafkaProbe,
+    /// Noting receipts. From here on: rooms beside the pipeline, which do not pause it.
+    Receipts,
+    /// Keeping the audit trail.
+    Audit,
+    /// Carrying out commands. Several may hold at once; the last one to begin an attempt counts.
+    Commands,
+    /// Looking for what is due.
+    Schedule,
 }
 
-const SITES: usize = 7;
+const SITES: usize = 11;
 
 /// Who holds for what. Pure.
 #[derive(Default)]
@@ -131,6 +139,11 @@ impl Holds {
     /// A room, or the probe, cannot go on because of this.
     pub(crate) fn hold(&self, site: Site, dependency: Dependency, reason: &str) {
         self.change(site, Some(dependency), reason);
+    }
+
+    /// Whether this is known to be in trouble. Before the probe has looked, nothing is.
+    pub(crate) fn holds_for(&self, dependency: Dependency) -> bool {
+        self.state.lock().since[dependency as usize].is_some()
     }
 
     /// It can.
@@ -265,6 +278,19 @@ mod tests {
         drop(settle);
         assert_eq!(*pauses.lock(), [true, false]);
         assert!(readiness.unmet().is_empty());
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn a_room_beside_the_pipeline_is_told_but_does_not_pause_it() {
+        let (holds, readiness, pauses) = holds();
+        holds.let_go(Site::StoreProbe);
+        holds.let_go(Site::KafkaProbe);
+        let mut receipts = holds.attempts(Site::Receipts);
+        receipts.wait(Dependency::Store, "locked").await;
+        assert_eq!(readiness.unmet(), [("store", "locked".to_owned())]);
+        assert!(holds.holds_for(Dependency::Store) && !holds.holds_for(Dependency::Kafka));
+        drop(receipts);
+        assert!(readiness.unmet().is_empty() && pauses.lock().is_empty());
     }
 
     #[tokio::test(start_paused = true)]

@@ -5,25 +5,33 @@
 //! Always: an offset is let go only after its verdict was carried out; a push is made only of what the
 //! store has committed; trouble of the store or of Kafka is waited out in place and moves no record.
 
+mod audit;
+mod beside;
 mod bind;
+mod commands;
 mod config;
 mod dead_letters;
 mod dispatch;
 mod error;
 mod hold;
 mod intake;
+mod jobs;
 mod metrics;
 mod open;
 mod persist;
 mod pipeline;
 mod poison;
 mod probe;
+mod receipts;
 mod republished;
 mod router;
+mod schedule;
 mod settle;
+mod trail;
 mod verdict;
 mod work;
 
+pub use beside::BesideConfig;
 pub use config::{Batching, RouterConfig};
 pub use error::RouterError;
 pub use poison::{Class, Code};

@@ -18,6 +18,7 @@ use tracing::info;
 
 use crate::{
     RouterConfig, RouterError,
+    beside::Beside,
     dead_letters::DeadLetters,
     dispatch::{Dispatch, Shards},
     hold::{Dependency, Holds},
@@ -92,13 +93,15 @@ impl Router {
         let holds = Arc::new(self.holds(&consumer));
         let pipeline = self.pipeline(&consumer, &holds);
         let probe = self.probe(&holds);
+        let (beside, _handles) = Beside::new(&self.config, &self.deps, &self.producer, &holds)?;
+        let both = async { tokio::try_join!(pipeline.run(events, &shutdown), beside.run(&shutdown)) };
         info!(
             group = self.config.group,
             node = &*self.config.node,
             "router started"
         );
         let ended = tokio::select! {
-            ended = pipeline.run(events, &shutdown) => ended,
+            ended = both => ended.map(|_| ()),
             () = probe.run() => Ok(()),
             () = deadline(&shutdown, self.config.drain) => {
                 let left = usize::try_from(self.meters.in_flight.get()).unwrap_or_default();

@@ -8,7 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use carillon_bus::{Outgoing, Record};
 use carillon_schemas::{
-    delivery,
+    Stream,
+    delivery::{self, Repeat},
+    envelope::Envelope,
     headers::{self, Headers},
     shard::shard,
 };
@@ -28,32 +30,45 @@ pub(crate) struct Shards {
 impl Shards {
     /// The record that carries this notification to its shard.
     pub(crate) fn outgoing(&self, new: &NewNotification, record: &Record) -> Result<Outgoing, Poison> {
-        let tenant = &new.envelope.tenant_id;
-        let value = delivery::seal(delivery::Repeat::FIRST, &new.bytes)
+        let trace = record.headers.get(headers::TRACEPARENT);
+        self.repeat(&new.envelope, &new.bytes, &new.stream, Repeat::FIRST, trace)
+    }
+
+    /// The same, of any deliberate repeat.
+    pub(crate) fn repeat(
+        &self,
+        envelope: &Envelope,
+        bytes: &[u8],
+        stream: &Stream,
+        repeat: Repeat,
+        trace: Option<&Bytes>,
+    ) -> Result<Outgoing, Poison> {
+        let tenant = &envelope.tenant_id;
+        let value = delivery::seal(repeat, bytes)
             .map_err(|error| Poison::new(Code::NotAnEnvelope, error.to_string()))?;
         let key = Bytes::copy_from_slice(tenant.as_str().as_bytes());
         Ok(Outgoing {
             topic: Arc::clone(&self.topic),
-            partition: Some(i32::from(shard(tenant, &new.stream, self.count, BUCKETS))),
-            headers: delivery_headers(new, record, &key),
+            partition: Some(i32::from(shard(tenant, stream, self.count, BUCKETS))),
+            headers: delivery_headers(envelope, repeat, trace, &key),
             key,
             value,
         })
     }
 }
 
-fn delivery_headers(new: &NewNotification, record: &Record, tenant: &Bytes) -> Headers {
+fn delivery_headers(envelope: &Envelope, repeat: Repeat, trace: Option<&Bytes>, tenant: &Bytes) -> Headers {
     let mut headers = Headers::with_capacity(6);
-    let correlation = new.envelope.correlation_id.as_str();
+    let correlation = envelope.correlation_id.as_str();
     headers.push_raw(headers::TENANT, tenant.clone());
-    headers.push_raw(headers::ID, new.envelope.notification_id.to_string());
+    headers.push_raw(headers::ID, envelope.notification_id.to_string());
     headers.push_raw(headers::SCHEMA, delivery::SCHEMA);
     headers.push_raw(
         headers::CORRELATION_ID,
         Bytes::copy_from_slice(correlation.as_bytes()),
     );
-    headers.push_raw(headers::DELIVERY, "1");
-    if let Some(trace) = record.headers.get(headers::TRACEPARENT) {
+    headers.push_raw(headers::DELIVERY, repeat.delivery.to_string());
+    if let Some(trace) = trace {
         headers.push_raw(headers::TRACEPARENT, trace.clone());
     }
     headers
