@@ -11,7 +11,7 @@ pub(crate) mod value;
 
 use std::{sync::Arc, time::Duration};
 
-use carillon_bus::{BusConfig, ConsumerOptions, GroupConsumer, Producer, RangeReader, audit::AuditLog};
+use carillon_bus::{BusConfig, ConsumerOptions, GroupConsumer, Producer, RangeReader};
 use carillon_chassis::{metrics::Metrics, tasks::Tasks};
 use tokio::sync::{mpsc, oneshot};
 use tokio_util::sync::CancellationToken;
@@ -50,8 +50,7 @@ pub(crate) struct Beside {
 
 /// What the pipeline gets from the rooms beside.
 pub(crate) struct Handles {
-    /// The router's own entries in audit trails.
-    #[allow(dead_code, reason = "used by the pipeline")]
+    /// The router's own entries in audit trails. To be closed when pipeline and rooms have ended.
     pub(crate) trail: Arc<Trail>,
     /// To tell the schedule which partitions are here and what is settled.
     #[allow(dead_code, reason = "used by the pipeline")]
@@ -72,18 +71,8 @@ impl Beside {
         let RouterDeps {
             bus, metrics, tasks, ..
         } = deps;
-        let log = AuditLog::start(
-            producer.clone(),
-            &bus.topics.audit,
-            &config.node,
-            deps.clock.clone(),
-            metrics,
-            tasks,
-        );
-        let trail = Arc::new(Trail {
-            log,
-            node: Arc::clone(&config.node),
-        });
+        let clock = deps.clock.clone();
+        let trail = Arc::new(Trail::start(bus, producer, &config.node, clock, metrics, tasks));
         let unreadable = Arc::new(Unreadable::new(metrics));
         let (sender, due) = mpsc::channel(config.beside.due_batch);
         let handle = ScheduleHandle::default();

@@ -93,7 +93,7 @@ impl Router {
         let holds = Arc::new(self.holds(&consumer));
         let pipeline = self.pipeline(&consumer, &holds);
         let probe = self.probe(&holds);
-        let (beside, _handles) = Beside::new(&self.config, &self.deps, &self.producer, &holds)?;
+        let (beside, handles) = Beside::new(&self.config, &self.deps, &self.producer, &holds)?;
         let both = async { tokio::try_join!(pipeline.run(events, &shutdown), beside.run(&shutdown)) };
         info!(
             group = self.config.group,
@@ -109,6 +109,7 @@ impl Router {
             }
         };
         drop(pipeline);
+        handles.trail.close().await;
         let closed = match Arc::into_inner(consumer) {
             Some(consumer) => consumer.close(self.config.drain).await,
             None => Ok(()),

@@ -6,6 +6,8 @@
 
 mod decide;
 mod handle;
+#[cfg(test)]
+mod tests;
 
 use std::{sync::Arc, time::Duration};
 

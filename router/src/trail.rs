@@ -4,23 +4,30 @@
 //! topic; deeds straight in the store. Always: a deed's id follows from what was done, so that a command that is
 //! read again after a crash leaves its entry once; a deed is in the store before its command is let go.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
-use carillon_bus::audit::AuditLog;
+use carillon_bus::{BusConfig, Producer, audit::AuditLog};
+use carillon_chassis::{clock::Clock, metrics::Metrics, tasks::Tasks};
 use carillon_schemas::{
     TenantId,
     audit::{AuditEntry, AuditKind},
 };
+use tracing::warn;
 use uuid::Uuid;
 
 use crate::poison::Code;
 
 /// Longest detail in bytes.
 const DETAIL_BYTES: usize = 256;
+/// How long the last entries may take: with Kafka away, no longer than this is waited for them.
+const CLOSE: Duration = Duration::from_secs(2);
 
 /// The room.
 pub(crate) struct Trail {
-    pub(crate) log: AuditLog,
+    log: AuditLog,
+    /// Of the log alone, so that it ends when the router has.
+    tasks: Tasks,
+    producer: Producer,
     pub(crate) node: Arc<str>,
 }
 
@@ -41,6 +48,31 @@ pub(crate) struct Deed<'a> {
 }
 
 impl Trail {
+    pub(crate) fn start(
+        bus: &BusConfig,
+        producer: &Producer,
+        node: &Arc<str>,
+        clock: Clock,
+        metrics: &Metrics,
+        tasks: &Tasks,
+    ) -> Self {
+        let own = tasks.child();
+        Self {
+            log: AuditLog::start(producer.clone(), &bus.topics.audit, node, clock, metrics, &own),
+            tasks: own,
+            producer: producer.clone(),
+            node: Arc::clone(node),
+        }
+    }
+
+    /// Sends what was noted. To be called when nothing is noted any more.
+    pub(crate) async fn close(&self) {
+        let late = self.tasks.close(CLOSE).await;
+        if let Err(error) = self.producer.flush(CLOSE).await {
+            warn!(error = %error, late = late.len(), "entries of the audit trail were not sent");
+        }
+    }
+
     /// A record became a dead letter. Never waits.
     #[allow(dead_code, reason = "called where dead letters are settled")]
     pub(crate) fn dead_letter(&self, tenant: &TenantId, code: Code) {
