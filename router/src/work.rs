@@ -10,7 +10,10 @@ use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
 use crate::{
     fair::{LaneClass, Queued},
-    sources::Source, travel::Travel, verdict::Reason};
+    sources::Source,
+    travel::Travel,
+    verdict::Reason,
+};
 
 /// A record that can be handled.
 #[derive(Debug)]
@@ -129,6 +132,11 @@ impl Work {
     /// Everything that is on its way.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Way, &NewNotification)> {
         self.ways.iter().zip(&self.news)
+    }
+
+    /// The way of every record, ended ones too.
+    pub(crate) fn all_ways(&self) -> impl Iterator<Item = &Way> {
+        self.ways.iter().chain(self.ended.iter().map(|ended| &ended.way))
     }
 
     /// Every record with the notification that it holds, ended ones too.

@@ -5,9 +5,14 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod commands;
 mod faulty_store;
+mod operator;
 mod poison;
+mod receipts;
 mod records;
+mod redrive;
+mod replay;
 mod republished;
 mod restart;
 mod stack;
