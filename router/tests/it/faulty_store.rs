@@ -3,7 +3,7 @@
 //! In: a real store and a fault. Out: its answers, or the fault's. Always: without a fault it is the real one.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
@@ -27,6 +27,7 @@ pub(crate) struct FaultyStore {
     real: SqliteStore,
     away: AtomicBool,
     refused: Mutex<HashSet<NotificationId>>,
+    slow: Mutex<HashMap<NotificationId, usize>>,
     pub(crate) failed: AtomicUsize,
 }
 
@@ -36,6 +37,7 @@ impl FaultyStore {
             real,
             away: AtomicBool::new(false),
             refused: Mutex::default(),
+            slow: Mutex::default(),
             failed: AtomicUsize::new(0),
         }
     }
@@ -48,6 +50,26 @@ impl FaultyStore {
     /// From now on it refuses every batch with this notification.
     pub(crate) fn refuse(&self, id: NotificationId) {
         self.refused.lock().insert(id);
+    }
+
+    /// From now on every batch with this notification is not written in time, so many times.
+    pub(crate) fn slow(&self, id: NotificationId, times: usize) {
+        self.slow.lock().insert(id, times);
+    }
+
+    fn in_time(&self, batch: &[NewNotification]) -> Result<(), StoreError> {
+        let mut slow = self.slow.lock();
+        for new in batch {
+            if let Some(times) = slow
+                .get_mut(&new.envelope.notification_id)
+                .filter(|times| **times > 0)
+            {
+                // Only what is tried alone counts: bisecting is not a matter of this test.
+                *times -= usize::from(batch.len() == 1);
+                return Err(StoreError::Unavailable("slow on purpose".to_owned()));
+            }
+        }
+        Ok(())
     }
 
     fn here(&self) -> Result<(), StoreError> {
@@ -67,6 +89,7 @@ impl NotificationStore for FaultyStore {
         if batch.iter().any(refused) {
             return Err(StoreError::Refused("on purpose".to_owned()));
         }
+        self.in_time(batch)?;
         self.real.persist(batch).await
     }
     async fn dispatched(&self, batch: &[Dispatched]) -> Result<(), StoreError> {
