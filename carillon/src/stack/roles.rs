@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use carillon_auth::Access;
-use carillon_bus::{BusConfig, Producer};
+use carillon_bus::{BusConfig, Producer, RangeReader};
 use carillon_chassis::tasks::Tasks;
 use carillon_fanout::{Fanout, FanoutConfig, FanoutDeps};
 use carillon_ingest::{Ingest, IngestConfig, IngestDeps};
@@ -129,7 +129,10 @@ pub(crate) fn start_ingest(
 ) -> Result<IngestPart> {
     let (tasks, bus_tasks) = (Tasks::new(), Tasks::new());
     let producer = Producer::new(bus, &process.metrics, &bus_tasks)?;
+    let topic = &bus.topics.dead_letters;
+    let dead_letters = RangeReader::new(bus, topic, 1, &process.metrics, &bus_tasks)?;
     let config = IngestConfig {
+        node: host_name(),
         cors_origins: settings.origins.clone(),
         ..IngestConfig::default()
     };
@@ -140,6 +143,7 @@ pub(crate) fn start_ingest(
         clock: process.clock.clone(),
         store: Arc::clone(store),
         producer: producer.clone(),
+        dead_letters,
         access: access.clone(),
         topics: bus.topics.clone(),
         page_key,
@@ -155,8 +159,9 @@ pub(crate) fn start_ingest(
 impl IngestPart {
     /// After the last request: lets every record out, then ends.
     pub(crate) async fn stop(self, deadline: Duration) -> Result<()> {
-        let flushed = self.producer.flush(deadline).await;
+        // The audit log puts its last entries into the producer when the tasks end.
         self.tasks.close(deadline).await;
+        let flushed = self.producer.flush(deadline).await;
         drop((self.ingest, self.producer));
         settle(&self.bus_tasks, CLIENTS_END).await;
         flushed.context("records were still on their way to Kafka")
