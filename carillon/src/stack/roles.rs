@@ -41,7 +41,7 @@ pub(crate) fn bus_config(settings: &Settings, role: &str) -> Result<BusConfig> {
 pub(crate) fn embedded_bus(settings: &Settings, bootstrap: &str, role: &str) -> BusConfig {
     let mut config = BusConfig::new(bootstrap);
     config.client_id = format!("carillon-{role}");
-    config.topics = Topics::new(&settings.topics.prefix);
+    config.topics = Topics::with_ladder(&settings.topics.prefix, &settings.topics.retry_tiers);
     config
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn layout(settings: &Settings, replication: u16) -> Layout {
     };
     let min_in_sync = if replication < 3 { 1 } else { base.min_in_sync };
     Layout {
-        beside: base.beside,
+        beside: topics.beside,
         notifications: topics.notifications,
         shards: topics.shards.unwrap_or(base.shards),
         dead_letters: topics.dead_letters,
@@ -185,6 +185,7 @@ pub(crate) fn start_router(
     let mut config = RouterConfig::new(settings.router.group.clone(), node);
     config.shards = shards;
     config.generation = GENERATION;
+    // `settings.router.channel_limits` goes here, once the router asks for it.
     config.drain = config.drain.min(drain(settings));
     let tasks = Tasks::new();
     let deps = RouterDeps {
