@@ -75,6 +75,8 @@ pub(crate) struct Settings {
     pub(crate) topics: TopicSettings,
     /// The router.
     pub(crate) router: RouterSettings,
+    /// Fanout.
+    pub(crate) fanout: FanoutSettings,
 }
 
 /// Log lines.
@@ -144,6 +146,14 @@ pub(crate) struct RouterSettings {
     pub(crate) node: Option<String>,
 }
 
+/// Fanout.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FanoutSettings {
+    /// Stable name of this process in time lines; `null`: the host's name.
+    pub(crate) node: Option<String>,
+}
+
 impl Settings {
     /// Refuses what contradicts itself about the servers to be entered, before anything starts.
     fn check(&self, enters: Enters) -> Result<(), Usage> {
@@ -185,6 +195,7 @@ impl Default for Settings {
                 group: "carillon-router".to_owned(),
                 node: None,
             },
+            fanout: FanoutSettings::default(),
         }
     }
 }

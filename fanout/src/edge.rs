@@ -1,8 +1,10 @@
-//! The edge: `GET /ws`, from a request to a session.
+//! The edge: `GET /ws`, from a request to a session, and the routes beside it.
 //!
 //! In: requests. Out: sessions, or a problem that says why not.
 //! Always: a bad header credential is 401 before the upgrade, a bad one from a browser is told over the
 //! socket; nothing of a token is answered or logged.
+
+mod acknowledge;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,7 +13,7 @@ use axum::{
     body::Body,
     extract::{Query, Request, State},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use carillon_auth::{Access, AuthError, Principal};
 use carillon_schemas::{
@@ -43,7 +45,10 @@ enum Admitted {
 
 /// This node's routes.
 pub(crate) fn routes(node: Arc<Node>) -> Router {
-    Router::new().route("/ws", get(connect)).with_state(node)
+    Router::new()
+        .route("/ws", get(connect))
+        .route("/v1/notifications/{id}/ack", post(acknowledge::answer))
+        .with_state(node)
 }
 
 async fn connect(State(node): State<Arc<Node>>, mut request: Request) -> Response {
@@ -89,9 +94,7 @@ async fn admit(node: &Node, headers: &HeaderMap, uri: &http::Uri) -> Result<(Han
             "the origin is not allowed",
         ));
     }
-    let query: HashMap<String, String> = Query::try_from_uri(uri)
-        .map(|Query(query)| query)
-        .map_err(|_| Refusal::new(ProblemCode::InvalidParameter, "the query is not valid"))?;
+    let query = query_of(uri)?;
     let admitted = match handshake.protocol {
         Protocol::Unsupported(_) => Admitted::Farewell(None, CloseCode::UnsupportedVersion),
         Protocol::None | Protocol::Ours => identify(node, headers, &query)?,
@@ -101,6 +104,11 @@ async fn admit(node: &Node, headers: &HeaderMap, uri: &http::Uri) -> Result<(Han
         return Err(Refusal::new(ProblemCode::Unavailable, detail).with(header::RETRY_AFTER, "2"));
     }
     Ok((handshake, admitted))
+}
+
+fn query_of(uri: &http::Uri) -> Result<HashMap<String, String>, Refusal> {
+    let query = Query::try_from_uri(uri).map(|Query(query)| query);
+    query.map_err(|_| Refusal::new(ProblemCode::InvalidParameter, "the query is not valid"))
 }
 
 fn identify(node: &Node, headers: &HeaderMap, query: &HashMap<String, String>) -> Result<Admitted, Refusal> {

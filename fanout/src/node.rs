@@ -17,7 +17,8 @@ use carillon_store::NotificationStore;
 use tokio::sync::watch;
 
 use crate::{
-    FanoutConfig, SessionLimits, history::History, hub::Hub, metrics::RoleMetrics, sessions::Sessions,
+    FanoutConfig, SessionLimits, history::History, hub::Hub, metrics::RoleMetrics, receipts::Receipts,
+    sessions::Sessions,
 };
 
 /// One fanout node.
@@ -29,6 +30,7 @@ pub(crate) struct Node {
     pub(crate) access: Access,
     pub(crate) store: Arc<dyn NotificationStore>,
     pub(crate) history: History,
+    pub(crate) receipts: Arc<Receipts>,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) handshakes: RateLimit,
     pub(crate) tasks: Tasks,
@@ -43,6 +45,7 @@ impl Node {
         config: FanoutConfig,
         figures: Arc<RoleMetrics>,
         history: History,
+        receipts: Arc<Receipts>,
         tasks: Tasks,
         (clock, access, store): (Clock, Access, Arc<dyn NotificationStore>),
     ) -> Self {
@@ -56,6 +59,7 @@ impl Node {
             access,
             store,
             history,
+            receipts,
             tasks,
             hub: OnceLock::new(),
             ready: watch::Sender::new(false),

@@ -13,7 +13,7 @@ use carillon_schemas::{
     ChannelName, Stream, TenantId, UserId,
     claims::Scope,
     close::CloseCode,
-    frame::{ClientFrame, ErrorCode, FrameError, ServerFrame},
+    frame::{Acknowledge, ClientFrame, ErrorCode, FrameError, ServerFrame},
 };
 
 use super::SendQueue;
@@ -117,7 +117,8 @@ impl Conversation {
             }) => self.unsubscribe(channel.into_iter().chain(channels), id.as_deref()),
             Ok(ClientFrame::Auth { token }) => self.authenticate(&token),
             Ok(ClientFrame::Ping { id }) => self.say(&ServerFrame::Pong { id }),
-            Ok(ClientFrame::Ack { .. } | ClientFrame::Seen { .. }) => {
+            Ok(ClientFrame::Ack(ack)) => self.acknowledge(&ack),
+            Ok(ClientFrame::Seen { .. }) => {
                 self.refuse(ErrorCode::UnsupportedFrame, "not supported yet", None);
             }
             Err(error) => self.misheard(&error),
@@ -140,6 +141,20 @@ impl Conversation {
             FrameError::TooManyChannels => ErrorCode::TooManyChannels,
         };
         self.refuse(code, &error.to_string(), None);
+    }
+
+    /// What is named is taken for the session's tenant: another tenant's notification cannot be meant by it.
+    fn acknowledge(&self, ack: &Acknowledge) {
+        let Identity::Known(principal, _) = &self.identity else {
+            let detail = "without authentication, name the tenant with a subscribe first";
+            return self.refuse(ErrorCode::TenantForbidden, detail, None);
+        };
+        let receipts = &self.node.receipts;
+        let told = ack.all().map(|id| receipts.acknowledge(principal.tenant(), id));
+        if told.filter(Result::is_err).count() > 0 {
+            let detail = "too many acknowledgements wait: say it again";
+            self.refuse(ErrorCode::Unavailable, detail, None);
+        }
     }
 
     fn authenticate(&mut self, token: &str) {
@@ -246,7 +261,7 @@ fn id_of(frame: &ClientFrame) -> Option<&str> {
     match frame {
         ClientFrame::Subscribe(subscribe) => subscribe.id.as_deref(),
         ClientFrame::Unsubscribe { id, .. } | ClientFrame::Ping { id } => id.as_deref(),
-        ClientFrame::Auth { .. } | ClientFrame::Ack { .. } | ClientFrame::Seen { .. } => None,
+        ClientFrame::Auth { .. } | ClientFrame::Ack(_) | ClientFrame::Seen { .. } => None,
     }
 }
 

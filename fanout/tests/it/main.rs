@@ -16,5 +16,7 @@ mod documents;
 mod drain;
 mod frames;
 mod open;
+mod outdated;
+mod receipts;
 mod resume;
 mod support;
