@@ -74,7 +74,15 @@ fn refuse(node: &Node, refusal: &Refusal, headers: &HeaderMap) -> Response {
         .handshakes
         .with_label_values(&[refusal.code.as_str()])
         .inc();
+    audit(node, refusal);
     refusal.response(headers, &node.clock)
+}
+
+/// What was refused to a tenant that is known stands in its trail.
+fn audit(node: &Node, refusal: &Refusal) {
+    if let Some(tenant) = &refusal.tenant {
+        node.refused(tenant, refusal.code.as_str());
+    }
 }
 
 /// Everything that can be said before the upgrade.
@@ -124,7 +132,7 @@ fn identify(node: &Node, headers: &HeaderMap, query: &HashMap<String, String>) -
         None => Err(AuthError::Missing),
     };
     match (verified, shown.way) {
-        (Ok(principal), way) => listen(principal, way),
+        (Ok(principal), way) => listen(node, principal, way),
         (Err(error), Way::Header) => Err(unauthorized(&error)),
         (Err(error), Way::Browser) => {
             let said = (ErrorCode::BadCredential, error.to_string());
@@ -133,15 +141,18 @@ fn identify(node: &Node, headers: &HeaderMap, query: &HashMap<String, String>) -
     }
 }
 
-fn listen(principal: Principal, way: Way) -> Result<Admitted, Refusal> {
+fn listen(node: &Node, principal: Principal, way: Way) -> Result<Admitted, Refusal> {
     let detail = "the token lacks the scope listen";
     match (principal.has(Scope::Listen), way) {
         (true, _) => {
             let user = principal.subject().clone();
             Ok(Admitted::Session(Identity::Known(principal, Some(user))))
         }
-        (false, Way::Header) => Err(Refusal::new(ProblemCode::ScopeMissing, detail)),
+        (false, Way::Header) => {
+            Err(Refusal::new(ProblemCode::ScopeMissing, detail).of(Some(principal.tenant())))
+        }
         (false, Way::Browser) => {
+            node.refused(principal.tenant(), ProblemCode::ScopeMissing.as_str());
             let said = (ErrorCode::BadCredential, detail.to_owned());
             Ok(Admitted::Farewell(Some(said), CloseCode::Forbidden))
         }
@@ -174,7 +185,7 @@ fn begin(node: &Arc<Node>, upgrade: OnUpgrade, admitted: Admitted) -> Result<(),
             Full::Node => "the node has as many sessions as it may have",
             Full::Tenant => "the tenant has as many sessions as it may have",
         };
-        busy(detail, Duration::from_secs(2))
+        busy(detail, Duration::from_secs(2)).of(identity.tenant())
     })?;
     if let Some((said, code)) = farewell {
         if let Some((code, detail)) = said {

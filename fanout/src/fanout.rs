@@ -9,7 +9,7 @@ use std::{
 };
 
 use carillon_auth::Access;
-use carillon_bus::{Admin, BusConfig, Producer, RangeReader};
+use carillon_bus::{Admin, BusConfig, Producer, RangeReader, audit::AuditLog};
 use carillon_chassis::{clock::Clock, metrics::Metrics, readiness::Readiness, tasks::Tasks};
 use carillon_schemas::close::CloseCode;
 use carillon_store::NotificationStore;
@@ -29,10 +29,12 @@ use crate::{
 
 /// How long tasks may take after the last session.
 const LAST_TASKS: Duration = Duration::from_secs(2);
+/// How long Kafka may take for what the tasks said last.
+const LAST_RECORDS: Duration = Duration::from_secs(1);
 
 /// What a node stands on.
 pub struct FanoutDeps {
-    /// Where Kafka is; its topics hold the names of the deliveries and the receipts topic.
+    /// Where Kafka is; its topics hold the names of the deliveries, receipts and audit topics.
     pub bus: BusConfig,
     /// Where its figures go.
     pub metrics: Metrics,
@@ -54,6 +56,8 @@ pub struct Fanout {
     deliveries: Deliveries,
     /// Until `run` takes it.
     collector: Mutex<Option<Collector>>,
+    /// Of receipts and the audit trail.
+    producer: Producer,
 }
 
 impl Fanout {
@@ -74,7 +78,15 @@ impl Fanout {
         let receipts = Arc::new(Receipts::new(most, clock, Arc::clone(&figures)));
         let producer = Producer::new(&deps.bus, &deps.metrics, &deps.tasks)?;
         let topic = &deps.bus.topics.receipts;
-        let collector = Collector::new(Arc::clone(&receipts), producer, topic, &config);
+        let collector = Collector::new(Arc::clone(&receipts), producer.clone(), topic, &config);
+        let audit = AuditLog::start(
+            producer.clone(),
+            &deps.bus.topics.audit,
+            &config.node,
+            deps.clock.clone(),
+            &deps.metrics,
+            &tasks,
+        );
         let deliveries = Deliveries {
             admin: Admin::new(&deps.bus, &deps.metrics)?,
             metrics: deps.metrics,
@@ -89,9 +101,17 @@ impl Fanout {
         };
         let around = (deps.clock, deps.access, deps.store);
         Ok(Self {
-            node: Arc::new(Node::new(config, figures, history, receipts, tasks, around)),
+            node: Arc::new(Node::new(
+                config,
+                figures,
+                history,
+                (receipts, audit),
+                tasks,
+                around,
+            )),
             deliveries,
             collector: Mutex::new(Some(collector)),
+            producer,
         })
     }
 
@@ -131,6 +151,9 @@ impl Fanout {
         let late = self.node.tasks.close(LAST_TASKS).await;
         if !late.is_empty() {
             warn!(tasks = ?late, "tasks did not end in time");
+        }
+        if let Err(error) = self.producer.flush(LAST_RECORDS).await {
+            warn!(%error, "the last receipts and audit entries were not written in time");
         }
         info!(sessions, "drained");
     }

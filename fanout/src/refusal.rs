@@ -6,7 +6,7 @@
 use axum::{body::Body, response::Response};
 use carillon_chassis::clock::Clock;
 use carillon_schemas::{
-    CorrelationId, NotificationId,
+    CorrelationId, NotificationId, TenantId,
     problem::{Problem, ProblemCode},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -18,6 +18,8 @@ const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 pub(crate) struct Refusal {
     /// The problem's code.
     pub(crate) code: ProblemCode,
+    /// Whose request it was, where that is known.
+    pub(crate) tenant: Option<TenantId>,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -27,6 +29,7 @@ impl Refusal {
     pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         Self {
             code,
+            tenant: None,
             detail: detail.into(),
             headers: Vec::new(),
         }
@@ -37,6 +40,12 @@ impl Refusal {
         if let Ok(value) = HeaderValue::from_str(value) {
             self.headers.push((name, value));
         }
+        self
+    }
+
+    /// Of a request of this tenant.
+    pub(crate) fn of(mut self, tenant: Option<&TenantId>) -> Self {
+        self.tenant = tenant.cloned();
         self
     }
 

@@ -33,7 +33,10 @@ impl Args {
         pairs.text("fanout.node", self.fanout_node.as_ref());
         let (role, gate, access) = self.serving.bind_with(pairs, "fanout", LISTEN).await?;
         let topics = &role.bus.topics;
-        let Some(standing) = role.stand(&[&topics.deliveries, &topics.receipts]).await? else {
+        let Some(standing) = role
+            .stand(&[&topics.deliveries, &topics.receipts, &topics.audit])
+            .await?
+        else {
             return role.end_early().await;
         };
         let store = standing.store;

@@ -14,7 +14,7 @@ use carillon_auth::{Access, AuthError};
 use carillon_schemas::{NotificationId, TenantId, claims::Scope, problem::ProblemCode};
 use http::{HeaderMap, StatusCode, header};
 
-use super::{query_of, unauthorized};
+use super::{audit, query_of, unauthorized};
 use crate::{handshake, node::Node, receipts::NoRoom, refusal::Refusal};
 
 /// The answer 202.
@@ -36,7 +36,10 @@ pub(super) async fn answer(
             crate::refusal::correlate(response.headers_mut(), headers, &node.clock);
             response
         }
-        Err(refusal) => refusal.response(headers, &node.clock),
+        Err(refusal) => {
+            audit(&node, &refusal);
+            refusal.response(headers, &node.clock)
+        }
     }
 }
 
@@ -54,7 +57,8 @@ fn acknowledge(
         .acknowledge(&tenant, notification_id)
         .map_err(|NoRoom| {
             let detail = "too many acknowledgements wait";
-            Refusal::new(ProblemCode::Overloaded, detail).with(header::RETRY_AFTER, "2")
+            let refusal = Refusal::new(ProblemCode::Overloaded, detail).of(Some(&tenant));
+            refusal.with(header::RETRY_AFTER, "2")
         })?;
     Ok(Acknowledging {
         status: "acknowledging",
@@ -78,7 +82,7 @@ fn tenant_of(node: &Node, headers: &HeaderMap, uri: &http::Uri) -> Result<Tenant
         .map_err(|error| unauthorized(&error))?;
     if !principal.has(Scope::Listen) {
         let detail = "the token lacks the scope listen";
-        return Err(Refusal::new(ProblemCode::ScopeMissing, detail));
+        return Err(Refusal::new(ProblemCode::ScopeMissing, detail).of(Some(principal.tenant())));
     }
     Ok(principal.tenant().clone())
 }

@@ -30,6 +30,9 @@ const NEVER: u64 = 253_402_300_799;
 /// The subject of a session without authentication that names no user.
 const ANONYMOUS: &str = "anonymous";
 
+/// The code of the audit trail for a channel that a token does not reach.
+const CHANNEL_FORBIDDEN: &str = "channel_forbidden";
+
 /// Longest detail of an error: a parser's message may repeat what it was given.
 const DETAIL_CHARS: usize = 256;
 /// Longest `id` of a frame in bytes: it comes back in every answer.
@@ -164,17 +167,17 @@ impl Conversation {
         };
         let fresh = match verified {
             Ok(fresh) => fresh,
-            Err(error) => return self.refuse(ErrorCode::BadCredential, &error.to_string(), None),
+            Err(error) => return self.bad_credential(&error.to_string()),
         };
         let Identity::Known(principal, _) = &mut self.identity else {
             return;
         };
         if fresh.tenant() != principal.tenant() || fresh.subject() != principal.subject() {
             let detail = "the token is of another tenant or subject";
-            return self.refuse(ErrorCode::BadCredential, detail, None);
+            return self.bad_credential(detail);
         }
         if !fresh.has(Scope::Listen) {
-            return self.refuse(ErrorCode::BadCredential, "the token lacks the scope listen", None);
+            return self.bad_credential("the token lacks the scope listen");
         }
         *principal = fresh.clone();
         self.say(&ServerFrame::Authenticated {
@@ -183,13 +186,17 @@ impl Conversation {
         self.leave_unreachable(&fresh);
     }
 
+    fn bad_credential(&self, detail: &str) {
+        self.forbid(ErrorCode::BadCredential, "bad_credential", detail, None);
+    }
+
     /// Ends the subscriptions that a fresh token does not reach any more.
     fn leave_unreachable(&mut self, principal: &Principal) {
         let channels = self.subscriptions.iter().filter_map(|s| s.channel.clone());
         let lost: Vec<_> = channels.filter(|c| !principal.may_reach(c)).collect();
         for channel in lost {
             let detail = format!("the fresh token does not reach channel {channel}");
-            self.refuse(ErrorCode::ChannelForbidden, &detail, None);
+            self.forbid(ErrorCode::ChannelForbidden, CHANNEL_FORBIDDEN, &detail, None);
             self.unsubscribe(std::iter::once(channel), None);
         }
     }
@@ -242,6 +249,14 @@ impl Conversation {
             channel: None,
             slot: place.slot,
         });
+    }
+
+    /// Refuses something that the session's tenant is to know of.
+    fn forbid(&self, code: ErrorCode, audited: &'static str, detail: &str, id: Option<&str>) {
+        if let Some(tenant) = self.identity.tenant() {
+            self.node.refused(tenant, audited);
+        }
+        self.refuse(code, detail, id);
     }
 
     fn say(&self, frame: &ServerFrame) {

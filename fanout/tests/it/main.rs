@@ -10,6 +10,7 @@
 )]
 
 mod abuse;
+mod audited;
 mod connect;
 mod deliver;
 mod documents;

@@ -1,5 +1,6 @@
 //! What counts no more: expired deliveries, and for those who catch up, superseded ones.
 
+use carillon_chassis::clock::Clock;
 use carillon_schemas::{
     cursor::Cursor,
     envelope::Envelope,
@@ -132,16 +133,16 @@ async fn a_stream_whose_newest_have_all_expired_goes_on_without_a_gap() {
     let base = cursor(stand.publish("acme", "alerts", "0").await);
     let soon = {
         let mut envelope = envelope("acme", "alerts", None, "soon gone");
-        let now = carillon_chassis::clock::Clock::system().unix_ms();
+        let now = Clock::system().unix_ms();
         envelope.expires_at = Some(now + 1_500);
         envelope
     };
     stand.send(&soon, "acme").await;
     assert_eq!(live.content().await, "0");
     assert_eq!(live.content().await, "soon gone");
-    while carillon_chassis::clock::Clock::system().unix_ms() < soon.expires_at.unwrap() {
-        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
-    }
+    stand
+        .until("expired", || soon.is_expired(Clock::system().unix_ms()))
+        .await;
     let mut late = stand.client("acme", "bob").await;
     let from = ask(&mut late, &format!(r#""since":"{base}""#)).await;
     stand.publish("acme", "alerts", "1").await;
@@ -175,5 +176,29 @@ async fn those_who_catch_up_get_the_newest_of_each_collapse_key_and_those_who_ar
         read_to(&mut last, last_from, "end").await,
         ["0", "j1", "1", "k3", "end"]
     );
+    stand.end().await;
+}
+
+#[tokio::test]
+async fn one_that_the_store_knows_a_newer_one_of_is_left_out_although_nothing_newer_is_at_hand() {
+    let stand = Stand::start().await;
+    let base = cursor(stand.publish("acme", "alerts", "0").await);
+    let old = keyed("k", "old");
+    let ack = stand.send(&old, "acme").await;
+    stand.remember(&old, ack).await;
+    let alone = keyed("j", "alone");
+    let ack = stand.send(&alone, "acme").await;
+    stand.remember(&alone, ack).await;
+    let mut newer = keyed("k", "newer");
+    newer.accepted_at = old.accepted_at + 1;
+    stand.accept(&newer).await;
+    stand.until_metric("carillon_fanout_records_total", 3.0).await;
+    let mut since = stand.client("acme", "ann").await;
+    let from = ask(&mut since, &format!(r#""since":"{base}""#)).await;
+    let mut last = stand.client("acme", "bob").await;
+    let last_from = ask(&mut last, r#""last":10"#).await;
+    stand.send(&newer, "acme").await;
+    assert_eq!(read_to(&mut since, from, "newer").await, ["alone", "newer"]);
+    assert_eq!(read_to(&mut last, last_from, "newer").await, ["0", "alone", "newer"]);
     stand.end().await;
 }

@@ -252,7 +252,6 @@ async fn receipts_outlast_a_broker_that_goes_and_what_finds_no_room_meanwhile_is
             assert_eq!(code, ErrorCode::Unavailable);
             refused += 1;
         }
-        tokio::time::sleep(Duration::from_millis(20)).await;
     }
     assert!((1..=16).contains(&refused), "{refused}");
     stand.kafka.come().await;

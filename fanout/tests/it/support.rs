@@ -254,7 +254,7 @@ impl Stand {
             headers.set(*name, (*text).to_owned());
         }
         let stream = envelope.stream().unwrap();
-        self.produce(&envelope.tenant_id, &stream, value.into(), headers)
+        self.produce(&envelope.tenant_id, &stream, value, headers)
             .await
     }
 
@@ -288,8 +288,8 @@ impl Stand {
         self.producer.send(outgoing).unwrap().await.unwrap()
     }
 
-    /// Tells the store what the router would have told it about a delivery.
-    pub(crate) async fn remember(&self, envelope: &Envelope, ack: Ack) {
+    /// Tells the store what the router would have told it about a notification before its dispatch.
+    pub(crate) async fn accept(&self, envelope: &Envelope) {
         let (stream, at_ms) = (envelope.stream().unwrap(), self.clock.unix_ms());
         let stored = NewNotification {
             redrive: 0,
@@ -301,6 +301,12 @@ impl Stand {
             node: "test".into(),
         };
         self.store.persist(&[stored]).await.unwrap();
+    }
+
+    /// Tells the store what the router would have told it about a delivery.
+    pub(crate) async fn remember(&self, envelope: &Envelope, ack: Ack) {
+        self.accept(envelope).await;
+        let (stream, at_ms) = (envelope.stream().unwrap(), self.clock.unix_ms());
         let dispatched = Dispatched {
             redrive: 0,
             tenant: envelope.tenant_id.clone(),
