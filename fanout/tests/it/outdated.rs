@@ -199,6 +199,9 @@ async fn one_that_the_store_knows_a_newer_one_of_is_left_out_although_nothing_ne
     let last_from = ask(&mut last, r#""last":10"#).await;
     stand.send(&newer, "acme").await;
     assert_eq!(read_to(&mut since, from, "newer").await, ["alone", "newer"]);
-    assert_eq!(read_to(&mut last, last_from, "newer").await, ["0", "alone", "newer"]);
+    assert_eq!(
+        read_to(&mut last, last_from, "newer").await,
+        ["0", "alone", "newer"]
+    );
     stand.end().await;
 }

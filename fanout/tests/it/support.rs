@@ -254,8 +254,7 @@ impl Stand {
             headers.set(*name, (*text).to_owned());
         }
         let stream = envelope.stream().unwrap();
-        self.produce(&envelope.tenant_id, &stream, value, headers)
-            .await
+        self.produce(&envelope.tenant_id, &stream, value, headers).await
     }
 
     /// Puts any value on the shard of a stream.
