@@ -76,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) topics: TopicSettings,
     /// The router.
     pub(crate) router: RouterSettings,
+    /// Fanout.
+    pub(crate) fanout: FanoutSettings,
 }
 
 /// Log lines.
@@ -165,6 +167,14 @@ pub(crate) struct ChannelLimit {
     pub(crate) max_bytes: NonZeroUsize,
 }
 
+/// Fanout.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FanoutSettings {
+    /// Stable name of this process in time lines; `null`: the host's name.
+    pub(crate) node: Option<String>,
+}
+
 impl Settings {
     /// Refuses what contradicts itself about the servers to be entered, before anything starts.
     fn check(&self, enters: Enters) -> Result<(), Usage> {
@@ -207,6 +217,7 @@ impl Default for Settings {
                 node: None,
                 channel_limits: Vec::new(),
             },
+            fanout: FanoutSettings::default(),
         }
     }
 }

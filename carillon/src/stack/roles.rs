@@ -214,6 +214,7 @@ pub(crate) fn start_fanout(
 ) -> Result<(Arc<Fanout>, Part)> {
     let defaults = FanoutConfig::default();
     let config = FanoutConfig {
+        node: settings.fanout.node.clone().unwrap_or_else(host_name),
         generation: GENERATION,
         origins: settings.origins.clone(),
         drain_timeout: defaults.drain_timeout.min(drain(settings)),

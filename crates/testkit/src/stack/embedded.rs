@@ -137,6 +137,10 @@ impl Embedded {
 
     pub(super) async fn fanout(&self, name: String) -> Node {
         let mut node = Part::new(name);
+        let config = FanoutConfig {
+            node: node.name.clone(),
+            ..FanoutConfig::default()
+        };
         let deps = FanoutDeps {
             bus: self.bus(&node.name),
             metrics: node.metrics.clone(),
@@ -146,7 +150,7 @@ impl Embedded {
             access: Access::Tokens(Arc::clone(&self.verifier)),
             tasks: node.tasks.clone(),
         };
-        let fanout = Fanout::new(FanoutConfig::default(), deps).expect("a fanout");
+        let fanout = Fanout::new(config, deps).expect("a fanout");
         node.url = Some(host(&node.tasks, fanout.routes()).await);
         let shutdown = node.tasks.shutdown().clone();
         node.tasks.spawn("fanout", async move {
