@@ -7,7 +7,7 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use carillon_auth::Access;
-use carillon_bus::{BusConfig, Producer};
+use carillon_bus::{BusConfig, Producer, RangeReader};
 use carillon_chassis::tasks::Tasks;
 use carillon_fanout::{Fanout, FanoutConfig, FanoutDeps};
 use carillon_ingest::{Ingest, IngestConfig, IngestDeps};
@@ -41,7 +41,7 @@ pub(crate) fn bus_config(settings: &Settings, role: &str) -> Result<BusConfig> {
 pub(crate) fn embedded_bus(settings: &Settings, bootstrap: &str, role: &str) -> BusConfig {
     let mut config = BusConfig::new(bootstrap);
     config.client_id = format!("carillon-{role}");
-    config.topics = Topics::new(&settings.topics.prefix);
+    config.topics = Topics::with_ladder(&settings.topics.prefix, &settings.topics.retry_tiers);
     config
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn layout(settings: &Settings, replication: u16) -> Layout {
     };
     let min_in_sync = if replication < 3 { 1 } else { base.min_in_sync };
     Layout {
-        beside: base.beside,
+        beside: topics.beside,
         notifications: topics.notifications,
         shards: topics.shards.unwrap_or(base.shards),
         dead_letters: topics.dead_letters,
@@ -129,7 +129,10 @@ pub(crate) fn start_ingest(
 ) -> Result<IngestPart> {
     let (tasks, bus_tasks) = (Tasks::new(), Tasks::new());
     let producer = Producer::new(bus, &process.metrics, &bus_tasks)?;
+    let topic = &bus.topics.dead_letters;
+    let dead_letters = RangeReader::new(bus, topic, 1, &process.metrics, &bus_tasks)?;
     let config = IngestConfig {
+        node: host_name(),
         cors_origins: settings.origins.clone(),
         ..IngestConfig::default()
     };
@@ -140,6 +143,7 @@ pub(crate) fn start_ingest(
         clock: process.clock.clone(),
         store: Arc::clone(store),
         producer: producer.clone(),
+        dead_letters,
         access: access.clone(),
         topics: bus.topics.clone(),
         page_key,
@@ -155,8 +159,9 @@ pub(crate) fn start_ingest(
 impl IngestPart {
     /// After the last request: lets every record out, then ends.
     pub(crate) async fn stop(self, deadline: Duration) -> Result<()> {
-        let flushed = self.producer.flush(deadline).await;
+        // The audit log puts its last entries into the producer when the tasks end.
         self.tasks.close(deadline).await;
+        let flushed = self.producer.flush(deadline).await;
         drop((self.ingest, self.producer));
         settle(&self.bus_tasks, CLIENTS_END).await;
         flushed.context("records were still on their way to Kafka")
@@ -180,6 +185,7 @@ pub(crate) fn start_router(
     let mut config = RouterConfig::new(settings.router.group.clone(), node);
     config.shards = shards;
     config.generation = GENERATION;
+    // `settings.router.channel_limits` goes here, once the router asks for it.
     config.drain = config.drain.min(drain(settings));
     let tasks = Tasks::new();
     let deps = RouterDeps {
@@ -208,6 +214,7 @@ pub(crate) fn start_fanout(
 ) -> Result<(Arc<Fanout>, Part)> {
     let defaults = FanoutConfig::default();
     let config = FanoutConfig {
+        node: settings.fanout.node.clone().unwrap_or_else(host_name),
         generation: GENERATION,
         origins: settings.origins.clone(),
         drain_timeout: defaults.drain_timeout.min(drain(settings)),
