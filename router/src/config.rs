@@ -4,7 +4,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use crate::RouterError;
+use crate::{ChannelLimits, RouterError};
 
 /// How the router behaves.
 #[derive(Debug, Clone)]
@@ -23,10 +23,35 @@ pub struct RouterConfig {
     pub backoff_first: Duration,
     /// Greatest bound of that wait.
     pub backoff_cap: Duration,
+    /// So many failures in a row, of all that was asked of the store or of Kafka, open its breaker: then one probes
+    /// and the others wait.
+    pub breaker_opens_at: u32,
+    /// Most bytes of an envelope, by tenant and channel.
+    pub channel_limits: ChannelLimits,
+    /// How much of the ladder is held in memory.
+    pub ladder: LadderBounds,
     /// How long work in flight may take to end after the shutdown began.
     pub drain: Duration,
     /// How often the store and Kafka are asked whether they are there, for readiness.
     pub probe_every: Duration,
+}
+
+/// How much of the ladder is held in memory.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LadderBounds {
+    /// Records of one partition of one tier that may wait in memory or be on their way.
+    pub in_flight_per_partition: usize,
+    /// Bytes fetched ahead of all partitions together, in KiB. Pausing throws them away.
+    pub fetch_ahead_kib: u32,
+}
+
+impl Default for LadderBounds {
+    fn default() -> Self {
+        Self {
+            in_flight_per_partition: 256,
+            fetch_ahead_kib: 1024,
+        }
+    }
 }
 
 /// Bounds of what is handled at once. Batches grow by themselves under load; nothing waits for company.
@@ -40,6 +65,9 @@ pub struct Batching {
     pub ahead: usize,
     /// Records of one partition that may be unfinished: the bound on repeats after a crash.
     pub in_flight_per_partition: usize,
+    /// Records on their way behind the queues of the tenants, all batches together: how much work of others a
+    /// record finds before it.
+    pub on_the_way: usize,
     /// Batches persisted and waiting for their dispatch; when they wait, nothing more is persisted.
     pub persisted: usize,
     /// Batches sent and waiting for Kafka's acknowledgement; when they wait, nothing more is sent.
@@ -55,6 +83,7 @@ impl Default for Batching {
             bytes: 1024 * 1024,
             ahead: 8_192,
             in_flight_per_partition: 2_000,
+            on_the_way: 4_096,
             persisted: 2,
             window: 8,
             acknowledged: 4,
@@ -73,6 +102,9 @@ impl RouterConfig {
             batching: Batching::default(),
             backoff_first: Duration::from_millis(100),
             backoff_cap: Duration::from_secs(30),
+            breaker_opens_at: 3,
+            channel_limits: ChannelLimits::new(),
+            ladder: LadderBounds::default(),
             drain: Duration::from_secs(10),
             probe_every: Duration::from_secs(1),
         }
@@ -86,7 +118,9 @@ impl RouterConfig {
             b.bytes,
             b.ahead,
             b.in_flight_per_partition,
+            b.on_the_way,
             b.persisted,
+            self.ladder.in_flight_per_partition,
             b.window,
             b.acknowledged,
         ];

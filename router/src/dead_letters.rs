@@ -1,99 +1,132 @@
 //! Dead letters: records that cannot be handled, kept with their reason.
 //!
-//! In: ended records. Out: the same bytes and headers on the dead-letter topic, acknowledged.
-//! Always: what cannot be written is held and told; it is never dropped.
+//! In: ended records. Out: the same bytes and headers on the dead-letter topic, acknowledged, and their rows in the
+//! index of their tenant. Always: what cannot be written is held and told; it is never dropped.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carillon_bus::{Outgoing, Producer, Record, SendError};
-use carillon_schemas::headers;
-use tracing::{error, warn};
+use carillon_bus::{Ack, Outgoing, Record};
+use carillon_schemas::{
+    dead_letter::{DeadLetterId, DeadLetterRow, DeadLetterState},
+    headers,
+};
+use carillon_store::DeadLetter;
+use tracing::warn;
 
 use crate::{
-    hold::{Dependency, Holds, Site},
+    bind::bind,
+    hold::Site,
     metrics::Meters,
+    moves::Moves,
+    poison::Code,
+    travel::origin,
     verdict::Reason,
     work::{End, Ended},
 };
 
-/// Longest reason in words, in bytes.
-const MESSAGE_BYTES: usize = 256;
-
 /// The room.
 pub(crate) struct DeadLetters {
-    pub(crate) producer: Producer,
+    pub(crate) moves: Arc<Moves>,
     pub(crate) topic: Arc<str>,
-    pub(crate) holds: Arc<Holds>,
+    pub(crate) node: Arc<str>,
     pub(crate) meters: Meters,
 }
 
 impl DeadLetters {
-    /// Writes those that are to become dead letters; waits for Kafka as long as it takes.
-    pub(crate) async fn write(&self, ended: &[Ended]) {
-        let mut unwritten: Vec<_> = ended.iter().filter_map(dead).collect();
-        let mut attempts = self.holds.attempts(Site::DeadLetters);
-        let count = unwritten.len();
-        while let Some(error) = self.attempt(&mut unwritten).await {
-            let (record, _) = unwritten[0];
-            error!(
-                topic = %record.topic, partition = record.partition, offset = record.offset,
-                unwritten = unwritten.len(), error = %error, "dead letter not written, its partition waits"
-            );
-            self.meters.dead_letter_failures.inc();
-            attempts.wait(Dependency::Kafka, &error.to_string()).await;
-        }
-        if let Some((record, reason)) = ended.iter().find_map(dead) {
-            warn!(
-                count, topic = %record.topic, partition = record.partition, offset = record.offset,
-                code = reason.code.as_str(), "records moved to the dead letters"
-            );
-        }
-    }
-
-    /// Tries each once; leaves those that failed, and says why the first did.
-    async fn attempt(&self, unwritten: &mut Vec<(&Record, &Reason)>) -> Option<SendError> {
-        let sent: Vec<_> = unwritten
+    /// Writes those that are to become dead letters; gives their rows.
+    pub(crate) async fn write(&self, ended: &[Ended], at_ms: u64) -> Vec<DeadLetter> {
+        let dead: Vec<_> = ended.iter().filter_map(dead).collect();
+        let Some((first, reason)) = dead.first() else {
+            return Vec::new();
+        };
+        let letters = dead
             .iter()
-            .map(|(record, reason)| self.producer.send(letter(&self.topic, record, reason)))
-            .collect();
-        let mut failed = Vec::new();
-        let mut first = None;
-        for (letter, sent) in unwritten.drain(..).zip(sent) {
-            let answer = match sent {
-                Ok(delivery) => delivery.await,
-                Err(error) => Err(error),
-            };
-            match answer {
-                Ok(_) => self.meters.dead_letter(letter.1),
-                Err(error) => {
-                    failed.push(letter);
-                    first.get_or_insert(error);
-                }
-            }
-        }
-        *unwritten = failed;
-        first
+            .map(|(ended, reason)| letter(&self.topic, &ended.way.record, reason));
+        let letters: Vec<_> = letters.collect();
+        let acks = self.moves.write(Site::DeadLetters, &letters).await;
+        let Record {
+            topic,
+            partition,
+            offset,
+            ..
+        } = &first.way.record;
+        warn!(
+            count = dead.len(), %topic, partition, offset, code = reason.code.as_str(),
+            "records moved to the dead letters"
+        );
+        let written = dead.into_iter().zip(letters).zip(acks);
+        written
+            .filter_map(|(((ended, reason), letter), ack)| {
+                self.meters.dead_letter(reason);
+                row(ended, reason, &letter, ack, &self.node, at_ms)
+            })
+            .collect()
     }
 }
 
-fn dead(ended: &Ended) -> Option<(&Record, &Reason)> {
+fn dead(ended: &Ended) -> Option<(&Ended, &Reason)> {
     match &ended.end {
-        End::Dead(reason) => Some((&ended.record, reason)),
-        End::Done => None,
+        End::Dead(reason) => Some((ended, reason)),
+        _ => None,
     }
+}
+
+/// Its row in the index; none where nobody can say whose it is.
+fn row(
+    ended: &Ended,
+    reason: &Reason,
+    letter: &Outgoing,
+    ack: Ack,
+    node: &Arc<str>,
+    at_ms: u64,
+) -> Option<DeadLetter> {
+    let new = ended.new.as_ref();
+    let tenant = match new {
+        Some(new) => new.envelope.tenant_id.clone(),
+        None => bind(&ended.way.record).ok()?,
+    };
+    let row = DeadLetterRow {
+        id: DeadLetterId {
+            partition: ack.partition,
+            offset: ack.offset,
+        },
+        at: at_ms,
+        // Of one that the store does not take, the state cannot be written either.
+        notification_id: new
+            .filter(|_| reason.code != Code::StoreTimeout)
+            .map(|new| new.envelope.notification_id),
+        channel: new.map(|new| new.envelope.channel.clone()),
+        error_class: reason.class.as_str().to_owned(),
+        error_code: reason.code.as_str().to_owned(),
+        error_message: reason.message(),
+        origin: letter
+            .headers
+            .text(headers::ORIGIN)
+            .unwrap_or_default()
+            .to_owned(),
+        attempt: ended.way.travel.attempt,
+        redrive_count: ended.way.travel.redrive,
+        bytes: letter.value.len() as u64,
+        state: DeadLetterState::Waiting,
+        job_id: None,
+    };
+    Some(DeadLetter {
+        tenant,
+        row,
+        node: Arc::clone(node),
+    })
 }
 
 /// The dead letter of a record. Its key is the record's, which is the tenant wherever there is one.
-fn letter(topic: &Arc<str>, record: &Record, reason: &Reason) -> Outgoing {
+pub(crate) fn letter(topic: &Arc<str>, record: &Record, reason: &Reason) -> Outgoing {
     let mut headers = record.headers.clone();
-    let origin = format!("{}/{}/{}", record.topic, record.partition, record.offset);
     if headers.get(headers::ORIGIN).is_none() {
-        headers.set(headers::ORIGIN, origin);
+        headers.set(headers::ORIGIN, origin(record));
     }
     headers.set(headers::ERROR_CLASS, reason.class.as_str());
     headers.set(headers::ERROR_CODE, reason.code.as_str());
-    headers.set(headers::ERROR_MESSAGE, message(&reason.text));
+    headers.set(headers::ERROR_MESSAGE, reason.message());
     headers.set(
         headers::DLT_TOPIC,
         Bytes::copy_from_slice(record.topic.as_bytes()),
@@ -109,22 +142,10 @@ fn letter(topic: &Arc<str>, record: &Record, reason: &Reason) -> Outgoing {
     }
 }
 
-/// The reason in words, short enough for a header.
-fn message(text: &str) -> String {
-    let end = (0..=MESSAGE_BYTES.min(text.len()))
-        .rev()
-        .find(|&at| text.is_char_boundary(at));
-    text[..end.unwrap_or(0)].to_owned()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{
-        poison::{Class, Code},
-        work::sample,
-    };
-    use proptest::prelude::*;
+    use crate::{poison::Class, work::sample};
 
     fn reason(text: &str) -> Reason {
         Reason {
@@ -168,12 +189,33 @@ mod tests {
         assert_eq!(letter.headers.text(headers::ORIGIN), Some("first/0/1"));
     }
 
-    proptest! {
-        #[test]
-        fn a_message_is_cut_at_a_character(text in "\\PC{0,400}") {
-            let short = message(&text);
-            prop_assert!(text.starts_with(&short) && short.len() <= MESSAGE_BYTES);
-            prop_assert!(short.len() == text.len() || short.len() > MESSAGE_BYTES - 4);
-        }
+    #[test]
+    fn the_row_of_a_record_that_nobody_can_read_names_its_tenant_and_no_notification() {
+        let mut record = sample::record("acme", 9);
+        record.value = Some("junk".into());
+        let ended = |record: Record| {
+            let on = crate::travel::On::Notifications;
+            let opened = crate::open::item(record, on, crate::sources::Source::Main, &Arc::from("r1"), 7);
+            opened.unwrap_err()
+        };
+        let row_of = |ended: &Ended| {
+            let (_, reason) = dead(ended).unwrap();
+            let letter = letter(&Arc::from("dead"), &ended.way.record, reason);
+            let ack = Ack {
+                partition: 3,
+                offset: 42,
+            };
+            row(ended, reason, &letter, ack, &Arc::from("r1"), 7)
+        };
+        let known = row_of(&ended(record.clone())).unwrap();
+        assert_eq!(known.tenant.as_str(), "acme");
+        assert_eq!(
+            (known.row.id.to_string().as_str(), known.row.notification_id),
+            ("3-42", None)
+        );
+        assert_eq!(known.row.error_code, "not_an_envelope");
+        assert_eq!(known.row.origin, "carillon.notifications.v1/0/9");
+        record.headers = headers::Headers::default();
+        assert_eq!(row_of(&ended(record)), None);
     }
 }

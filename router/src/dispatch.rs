@@ -1,4 +1,4 @@
-//! Dispatching: deliveries onto their tenant's shard.
+//! Dispatching: deliveries onto their tenant's shard, and beside those that ask for an acknowledgement their check.
 //!
 //! In: persisted batches, in order. Out: the same batches with Kafka's acknowledgements, in order.
 //! Always: sends are issued in the order of the source partition; while one failed nothing newer is sent,
@@ -9,31 +9,33 @@ mod window;
 
 use std::sync::Arc;
 
-use carillon_bus::{Producer, Record};
-use carillon_store::NewNotification;
+use bytes::Bytes;
+use carillon_bus::{Outgoing, Producer};
+use carillon_chassis::clock::Clock;
+use carillon_schemas::delivery::Repeat;
 use tokio::sync::mpsc;
 
 use crate::{
     hold::{Dependency, Holds, Site},
+    ladder::Ladder,
     metrics::Meters,
-    open::FIRST_ATTEMPT,
+    poison::Poison,
     verdict::{Outcome, Verdict, verdict},
-    work::Work,
+    work::{Way, Work},
 };
 pub(crate) use delivery_record::Shards;
 pub(crate) use window::Acknowledged;
 use window::{Sent, Slot, Window};
 
-/// Which deliberate repeat a first dispatch is.
-pub(crate) const FIRST_DELIVERY: u32 = FIRST_ATTEMPT as u32;
-
 /// The room.
 pub(crate) struct Dispatch {
     pub(crate) producer: Producer,
     pub(crate) shards: Shards,
+    pub(crate) ladder: Arc<Ladder>,
     pub(crate) window: usize,
     pub(crate) holds: Arc<Holds>,
     pub(crate) meters: Meters,
+    pub(crate) clock: Clock,
 }
 
 impl Dispatch {
@@ -64,7 +66,10 @@ impl Dispatch {
 
     async fn hand_on(&self, window: &mut Window, acknowledged: &mpsc::Sender<Acknowledged>) -> bool {
         let Some(batch) = window.pop() else { return true };
-        self.meters.dispatch.observe(batch.took.as_secs_f64());
+        if !batch.acks.is_empty() {
+            self.holds.succeeded(Dependency::Kafka);
+            self.meters.dispatch.observe(batch.took.as_secs_f64());
+        }
         acknowledged.send(batch).await.is_ok()
     }
 
@@ -74,24 +79,34 @@ impl Dispatch {
         sent
     }
 
-    /// Sends what is not sent, in order, up to the first that cannot be now. Says whether it came to the end.
     fn send_unsent(&self, sent: &mut Sent) -> bool {
-        sent.begin();
-        sent.unsent().into_iter().all(|at| {
-            let slot = self.send(sent.new_at(at), sent.record_at(at));
-            sent.set(at, slot)
+        sent.send_unsent(|new, way, check| {
+            let outgoing = match check {
+                true => Ok(self.check(way)),
+                false => self
+                    .shards
+                    .outgoing(new, way.record.headers.get(TRACE), repeat(way)),
+            };
+            self.send(outgoing, way)
         })
     }
 
-    fn send(&self, new: &NewNotification, record: &Record) -> Slot {
-        let outgoing = match self.shards.outgoing(new, record) {
-            Ok(outgoing) => outgoing,
-            Err(poison) => return Slot::of(verdict(Outcome::Poison(poison))),
+    fn send(&self, outgoing: Result<Outgoing, Poison>, way: &Way) -> Slot {
+        let outcome = match outgoing {
+            Ok(outgoing) => match self.producer.send(outgoing) {
+                Ok(delivery) => return Slot::Waiting(delivery),
+                Err(error) => Outcome::Send(error),
+            },
+            Err(poison) => Outcome::Poison(poison),
         };
-        match self.producer.send(outgoing) {
-            Ok(delivery) => Slot::Waiting(delivery),
-            Err(error) => Slot::of(verdict(Outcome::Send(error))),
-        }
+        Slot::of(verdict(outcome, &way.travel, self.clock.unix_ms()))
+    }
+
+    /// The record that asks on the ladder whether this dispatch was acknowledged.
+    fn check(&self, way: &Way) -> Outgoing {
+        let rung = self.ladder.check_after(way.travel.attempt);
+        let due_ms = self.clock.unix_ms() + rung.delay_ms;
+        moved(way, &rung.topic, way.travel.to_check(&way.record, due_ms))
     }
 
     /// Where a send failed: looks at every answer of the window, then sends again what failed, in order,
@@ -103,7 +118,9 @@ impl Dispatch {
         let mut attempts = self.holds.attempts(Site::Dispatch);
         loop {
             window.all_answered().await;
-            let Some(reason) = window.failure() else { return };
+            let Some(reason) = window.failure() else {
+                return attempts.succeeded(Dependency::Kafka);
+            };
             attempts.wait(Dependency::Kafka, reason).await;
             let mut unsent = window.iter_mut();
             while unsent.next().is_some_and(|sent| self.send_unsent(sent)) {}
@@ -111,11 +128,34 @@ impl Dispatch {
     }
 }
 
+const TRACE: &str = carillon_schemas::headers::TRACEPARENT;
+
+/// What this dispatch says about itself.
+pub(crate) fn repeat(way: &Way) -> Repeat {
+    Repeat {
+        delivery: way.travel.delivery,
+        attempt: way.travel.attempt,
+        replayed: false,
+    }
+}
+
+/// A record on another topic, on the partition of its key.
+pub(crate) fn moved(way: &Way, topic: &Arc<str>, headers: carillon_schemas::headers::Headers) -> Outgoing {
+    let part = |bytes: &Option<Bytes>| bytes.clone().unwrap_or_default();
+    Outgoing {
+        topic: Arc::clone(topic),
+        partition: None,
+        key: part(&way.record.key),
+        value: part(&way.record.value),
+        headers,
+    }
+}
+
 impl Slot {
     /// What an answer other than an acknowledgement comes to.
     fn of(verdict: Verdict) -> Self {
         match verdict {
-            Verdict::DeadLetter(reason) => Self::Dead(reason),
+            Verdict::DeadLetter(reason) | Verdict::Retry(reason) => Self::Dead(reason),
             Verdict::Hold(_, reason) => Self::Failed(reason),
             Verdict::Done | Verdict::Proceed => Self::Unsent,
         }

@@ -1,127 +1,130 @@
-//! Intake: how much of what was handed over is handled at once.
+//! Intake: from what the sources hand over to batches.
 //!
-//! In: records in the order in which they came. Out: batches within bounds, in the same order.
-//! Always: pure; a batch has at least one record, and nothing waits for company.
+//! In: records of every source, and the time. Out: batches; records that are let go because their partition goes.
+//! Always: poison waits for nobody; a record of the ladder waits here until it is due; what a partition's revocation
+//! takes away is in no batch afterwards.
 
-use std::collections::VecDeque;
+use std::sync::Arc;
 
 use carillon_bus::{Record, TopicPartition};
 
-use crate::config::Batching;
+use crate::{
+    fifo::Fifo,
+    ladder::Ladder,
+    open,
+    sources::Source,
+    travel::On,
+    waiting::Waiting,
+    work::{Ended, Item, Work},
+};
 
-/// Records that were handed over and not yet begun. Bounded by its caller, which fills it only below
-/// [`Intake::wants_more`].
+/// What was handed over and is not begun. Bounded by the consumers, which hand out so many and pause then.
 pub(crate) struct Intake {
-    waiting: VecDeque<Record>,
-    records: usize,
-    bytes: usize,
+    node: Arc<str>,
+    ladder: Arc<Ladder>,
+    redrive: Arc<str>,
+    lanes: Fifo,
+    waiting: Waiting<Item>,
+    poison: Vec<Ended>,
 }
 
 impl Intake {
-    pub(crate) fn new(batching: &Batching) -> Self {
+    /// Empty. `redrive` is the topic of what was put back in.
+    pub(crate) fn new(node: Arc<str>, ladder: Arc<Ladder>, redrive: Arc<str>) -> Self {
         Self {
-            waiting: VecDeque::new(),
-            records: batching.records,
-            bytes: batching.bytes,
+            node,
+            ladder,
+            redrive,
+            lanes: Fifo::default(),
+            waiting: Waiting::default(),
+            poison: Vec::new(),
         }
     }
 
-    /// Whether a batch could be larger than what waits.
-    pub(crate) fn wants_more(&self) -> bool {
-        self.waiting.len() < self.records
+    /// Records of the main group.
+    pub(crate) fn hear_main(&mut self, records: Vec<Record>, now_ms: u64) {
+        for record in records {
+            let on = if record.topic == self.redrive {
+                On::Redrive
+            } else {
+                On::Notifications
+            };
+            if let Some(item) = self.open(record, on, Source::Main, now_ms) {
+                self.offer(item);
+            }
+        }
     }
 
+    /// Records of the ladder.
+    pub(crate) fn hear_ladder(&mut self, records: Vec<Record>, now_ms: u64) {
+        for record in records {
+            // A topic that is no tier is none that was subscribed to.
+            let rung = self.ladder.of_topic(&record.topic);
+            let due_ms = rung.map_or(now_ms, |rung| rung.due_ms(record.timestamp_ms, now_ms));
+            let partition = TopicPartition {
+                topic: Arc::clone(&record.topic),
+                partition: record.partition,
+            };
+            if let Some(item) = self.open(record, On::Ladder, Source::Ladder { due_ms }, now_ms) {
+                self.waiting.push(&partition, due_ms, item);
+            }
+        }
+    }
+
+    fn open(&mut self, record: Record, on: On, source: Source, now_ms: u64) -> Option<Item> {
+        match open::item(record, on, source, &self.node, now_ms) {
+            Ok(item) => Some(item),
+            Err(ended) => {
+                self.poison.push(*ended);
+                None
+            }
+        }
+    }
+
+    /// An item that can be handled now.
+    pub(crate) fn offer(&mut self, item: Item) {
+        if let Err(item) = self.lanes.offer(item) {
+            drop(item);
+        }
+    }
+
+    /// Takes in what is due on the ladder.
+    pub(crate) fn hear_time(&mut self, now_ms: u64) {
+        while let Some((due_ms, mut item)) = self.waiting.take_due(now_ms) {
+            item.source = Source::Ladder { due_ms };
+            self.offer(item);
+        }
+    }
+
+    /// When the next record of the ladder is due.
+    pub(crate) fn next_due_ms(&self) -> Option<u64> {
+        self.waiting.earliest()
+    }
+
+    /// Whether there is nothing to begin.
     pub(crate) fn is_empty(&self) -> bool {
-        self.waiting.is_empty()
+        self.poison.is_empty() && self.lanes.is_empty()
     }
 
-    pub(crate) fn push(&mut self, records: Vec<Record>) {
-        self.waiting.extend(records);
+    /// Takes out what another router is about to get. (Poison goes on: its end is certain.)
+    pub(crate) fn revoke(&mut self, partitions: &[TopicPartition]) -> Vec<Item> {
+        let mut gone = self.lanes.drop_partitions(partitions);
+        gone.extend(self.waiting.revoke(partitions));
+        gone
     }
 
-    /// Takes out what another router is about to get.
-    pub(crate) fn take_revoked(&mut self, revoked: &[TopicPartition]) -> Vec<Record> {
-        let goes = |record: &Record| {
-            let same =
-                |gone: &TopicPartition| gone.partition == record.partition && gone.topic == record.topic;
-            revoked.iter().any(same)
-        };
-        let (gone, stays) = self.waiting.drain(..).partition(goes);
-        self.waiting = stays;
-        gone.into()
-    }
-
-    /// The next batch; empty only when nothing waits.
-    pub(crate) fn take(&mut self) -> Vec<Record> {
-        let mut bytes = 0;
-        let mut count = 0;
-        for record in self.waiting.iter().take(self.records) {
-            bytes += size(record);
-            if count > 0 && bytes > self.bytes {
-                break;
-            }
-            count += 1;
+    /// What is begun now: the checks apart from the others, because they are not stored again.
+    pub(crate) fn take(&mut self, records: usize, bytes: usize) -> Vec<Work> {
+        let items = self.lanes.take(records, bytes);
+        let poison = std::mem::take(&mut self.poison);
+        let (checks, items): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.travel.check);
+        let mut works = Vec::with_capacity(2);
+        if !items.is_empty() || !poison.is_empty() {
+            works.push(Work::begin(items, poison, false));
         }
-        self.waiting.drain(..count).collect()
-    }
-}
-
-fn size(record: &Record) -> usize {
-    let len = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
-    len(&record.key) + len(&record.value)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::work::sample;
-    use proptest::prelude::*;
-
-    fn intake(records: usize, bytes: usize) -> Intake {
-        Intake::new(&Batching {
-            records,
-            bytes,
-            ..Batching::default()
-        })
-    }
-
-    fn sized(offset: i64, len: usize) -> Record {
-        let mut record = sample::record("acme", offset);
-        record.value = Some(vec![b'x'; len].into());
-        record
-    }
-
-    proptest! {
-        #[test]
-        fn batches_keep_every_record_in_order_and_within_bounds(
-            sizes in prop::collection::vec(0usize..600, 0..200), records in 1usize..40, bytes in 1usize..2_000,
-        ) {
-            let mut intake = intake(records, bytes);
-            intake.push(sizes.iter().enumerate().map(|(at, &len)| sized(at as i64, len)).collect());
-            let mut seen = Vec::new();
-            while !intake.is_empty() {
-                let batch = intake.take();
-                prop_assert!(!batch.is_empty() && batch.len() <= records);
-                let total: usize = batch.iter().map(size).sum();
-                prop_assert!(batch.len() == 1 || total <= bytes);
-                seen.extend(batch.iter().map(|r| r.offset));
-            }
-            prop_assert_eq!(seen, (0..sizes.len() as i64).collect::<Vec<_>>());
+        if !checks.is_empty() {
+            works.push(Work::begin(checks, Vec::new(), true));
         }
-    }
-
-    #[test]
-    fn what_was_revoked_is_taken_out_and_the_rest_is_kept() {
-        let mut intake = intake(10, 10_000);
-        let mut other = sample::record("acme", 1);
-        other.partition = 1;
-        intake.push(vec![sample::record("acme", 0), other.clone()]);
-        let gone = intake.take_revoked(&[TopicPartition {
-            topic: other.topic.clone(),
-            partition: 0,
-        }]);
-        assert_eq!(gone, [sample::record("acme", 0)]);
-        assert_eq!(intake.take(), [other]);
-        assert!(intake.take().is_empty());
+        works
     }
 }

@@ -6,27 +6,38 @@
 //! store has committed; trouble of the store or of Kafka is waited out in place and moves no record.
 
 mod bind;
+mod breaker;
 mod config;
 mod dead_letters;
 mod dispatch;
 mod error;
 #[allow(dead_code, reason = "the pipeline takes it into use")]
 mod fair;
+mod fifo;
+mod gate;
 mod hold;
 mod intake;
+mod ladder;
 mod metrics;
+mod moves;
 mod open;
 mod persist;
 mod pipeline;
 mod poison;
 mod probe;
-mod republished;
+mod questions;
 mod router;
 mod settle;
+#[cfg(test)]
+mod sim;
+mod sources;
+mod travel;
 mod verdict;
+mod waiting;
 mod work;
 
-pub use config::{Batching, RouterConfig};
+pub use config::{Batching, LadderBounds, RouterConfig};
 pub use error::RouterError;
+pub use gate::ChannelLimits;
 pub use poison::{Class, Code};
 pub use router::{Router, RouterDeps};

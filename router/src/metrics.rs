@@ -10,17 +10,30 @@ use carillon_chassis::metrics::{
 };
 use tokio::time::Instant;
 
-use crate::{hold::Dependency, poison::Code, verdict::Reason};
+use crate::{
+    hold::Dependency,
+    ladder::Rung,
+    poison::Code,
+    sources::Source,
+    verdict::Reason,
+    work::{End, Work},
+};
 
 const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 const MILLISECOND_BUCKETS: [f64; 12] = [
     0.5, 1.0, 2.5, 5.0, 10.0, 25.0, 50.0, 100.0, 250.0, 1_000.0, 5_000.0, 30_000.0,
 ];
 
+const LATENESS_BUCKETS: [f64; 11] = [0.001, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 5.0, 30.0];
+
 /// Handles of everything that is counted on the way of a record.
 #[derive(Clone)]
 pub(crate) struct Meters {
-    records: [Counter; 2],
+    records: [Counter; 5],
+    retries: CounterVec,
+    retries_legacy: Counter,
+    lateness: Histogram,
+    ends: [Counter; 3],
     finished: [Counter; 2],
     pub(crate) republished: Counter,
     pub(crate) batch: Histogram,
@@ -61,6 +74,21 @@ impl Meters {
         }
         Self {
             records: Self::records(metrics),
+            retries: metrics.counter_vec(
+                "carillon_router_retries_total",
+                "Records that were put on a tier of the ladder for their next attempt",
+                &["tier"],
+            ),
+            retries_legacy: metrics.counter(
+                "dispatcher_events_retry_scheduled_total",
+                "Records that were put on the ladder for their next attempt",
+            ),
+            lateness: metrics.histogram(
+                "carillon_router_ladder_lateness_seconds",
+                "Time from when a record of the ladder was due to its handling",
+                &LATENESS_BUCKETS,
+            ),
+            ends: Self::ends(metrics),
             finished: Self::finished(metrics),
             republished: metrics.counter(
                 "carillon_router_republished_dropped_total",
@@ -100,10 +128,36 @@ impl Meters {
         }
     }
 
-    fn records(metrics: &Metrics) -> [Counter; 2] {
+    fn records(metrics: &Metrics) -> [Counter; 5] {
+        let records = metrics.counter_vec(
+            "carillon_router_records_total",
+            "Records taken from a source",
+            &["source"],
+        );
+        let of = |source| records.with_label_values(&[source]);
         [
-            metrics.counter("carillon_router_records_total", "Records taken from Kafka"),
+            of("main"),
+            of("ladder"),
+            of("overflow"),
+            of("schedule"),
             metrics.counter("dispatcher_events_consumed_total", "Records taken from Kafka"),
+        ]
+    }
+
+    fn ends(metrics: &Metrics) -> [Counter; 3] {
+        [
+            metrics.counter(
+                "carillon_router_expired_total",
+                "Notifications whose time to live ended before their dispatch",
+            ),
+            metrics.counter(
+                "carillon_router_collapsed_total",
+                "Notifications whose place a newer one of their key took",
+            ),
+            metrics.counter(
+                "carillon_router_scheduled_total",
+                "Notifications that were put into the schedule",
+            ),
         ]
     }
 
@@ -121,12 +175,46 @@ impl Meters {
     }
 
     /// A batch was taken.
-    pub(crate) fn taken(&self, records: usize) {
-        for counter in &self.records {
-            counter.inc_by(records as u64);
+    pub(crate) fn taken(&self, work: &Work, now_ms: u64) {
+        self.batch.observe(work.len() as f64);
+        self.in_flight.add(work.len() as i64);
+        let ended = work.ended.iter().map(|ended| &ended.way);
+        for way in work.ways.iter().chain(ended) {
+            let at = match &way.source {
+                Source::Main => 0,
+                Source::Ladder { due_ms } => {
+                    self.lateness.observe(now_ms.saturating_sub(*due_ms) as f64 / 1e3);
+                    1
+                }
+                Source::Overflow => 2,
+                Source::Schedule(_) => 3,
+            };
+            self.records[at].inc();
         }
-        self.batch.observe(records as f64);
-        self.in_flight.add(records as i64);
+        self.records[4].inc_by(work.len() as u64);
+    }
+
+    /// The tiers that are counted.
+    pub(crate) fn tiers(&self, rungs: &[Rung]) {
+        for rung in rungs {
+            let _ = self.retries.with_label_values(&[&rung.name]);
+        }
+    }
+
+    /// A record is on this tier for its next attempt.
+    pub(crate) fn retry(&self, tier: &str) {
+        self.retries.with_label_values(&[tier]).inc();
+        self.retries_legacy.inc();
+    }
+
+    /// A record ended without a dispatch.
+    pub(crate) fn ended(&self, end: &End) {
+        match end {
+            End::Expired => self.ends[0].inc(),
+            End::Collapsed => self.ends[1].inc(),
+            End::Scheduled { .. } => self.ends[2].inc(),
+            End::Done | End::Retry(_) | End::Dead(_) => {}
+        }
     }
 
     /// A batch is finished; so many of its records were dispatched.
@@ -155,6 +243,7 @@ impl Meters {
 #[derive(Clone)]
 pub(crate) struct Held {
     now: IntGaugeVec,
+    open: IntGaugeVec,
     waits: HistogramVec,
 }
 
@@ -166,6 +255,11 @@ impl Held {
                 "1 while the router waits for this dependency",
                 &["dependency"],
             ),
+            open: metrics.gauge_vec(
+                "carillon_router_breaker_open",
+                "1 while only a probe asks this dependency",
+                &["dependency"],
+            ),
             waits: metrics.histogram_vec(
                 "carillon_router_held_seconds",
                 "Waits between attempts while this dependency was away",
@@ -175,6 +269,7 @@ impl Held {
         };
         for dependency in Dependency::ALL {
             held.held(dependency, false);
+            held.open(dependency, false);
             let _ = held.waits.with_label_values(&[dependency.as_str()]);
         }
         held
@@ -184,6 +279,11 @@ impl Held {
         self.now
             .with_label_values(&[dependency.as_str()])
             .set(i64::from(held));
+    }
+
+    pub(crate) fn open(&self, dependency: Dependency, open: bool) {
+        let gauge = self.open.with_label_values(&[dependency.as_str()]);
+        gauge.set(i64::from(open));
     }
 
     pub(crate) fn waited(&self, dependency: Dependency, wait: Duration) {

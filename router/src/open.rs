@@ -17,12 +17,61 @@ use carillon_store::NewNotification;
 use crate::{
     bind::bind,
     poison::{Code, Poison},
+    sources::Source,
+    travel::{FIRST_ATTEMPT, On, Travel},
+    verdict::{Outcome, verdict},
+    work::{End, Ended, Item, Way},
 };
 
-/// The first attempt; a record that never was on the ladder has no other.
-pub(crate) const FIRST_ATTEMPT: u8 = 1;
+/// Opens a record of any source; what cannot be opened has ended.
+pub(crate) fn item(
+    record: Record,
+    on: On,
+    source: Source,
+    node: &Arc<str>,
+    now_ms: u64,
+) -> Result<Item, Box<Ended>> {
+    let opened = open(&record, node, now_ms);
+    let travelled = Travel::read(&record.headers, on, now_ms);
+    match (opened, travelled) {
+        (Ok(mut new), Ok(travel)) => {
+            new.attempt = travel.attempt;
+            new.redrive = travel.redrive;
+            Ok(Item {
+                record,
+                new,
+                travel,
+                source,
+            })
+        }
+        (Err(poison), _) => Err(ended(record, source, None, poison, now_ms)),
+        (Ok(new), Err(poison)) => Err(ended(record, source, Some(new), poison, now_ms)),
+    }
+}
 
-/// Reads a record of the notifications topic.
+fn ended(
+    record: Record,
+    source: Source,
+    new: Option<NewNotification>,
+    poison: Poison,
+    now_ms: u64,
+) -> Box<Ended> {
+    let travel = Travel::begins(now_ms);
+    let end = End::of(verdict(Outcome::Poison(poison), &travel, now_ms));
+    let way = Way {
+        record,
+        travel,
+        source,
+        head: None,
+    };
+    Box::new(Ended {
+        way,
+        new,
+        end: end.unwrap_or(End::Done),
+    })
+}
+
+/// Reads the notification of a record.
 pub(crate) fn open(record: &Record, node: &Arc<str>, at_ms: u64) -> Result<NewNotification, Poison> {
     let tenant = bind(record)?;
     known_schema(record)?;
@@ -167,7 +216,29 @@ mod tests {
         assert!(open(&sample::record("acme", 0), &Arc::from("r1"), 0).is_ok());
     }
 
+    #[test]
+    fn a_record_with_bad_headers_has_ended_and_names_its_notification() {
+        let mut record = sample::record("acme", 3);
+        record.headers.set(headers::ATTEMPT, "-1");
+        let opened = item(record, On::Notifications, Source::Main, &Arc::from("r1"), 7);
+        let ended = opened.unwrap_err();
+        assert!(matches!(ended.end, End::Dead(reason) if reason.code == Code::BadHeaders));
+        assert!(ended.new.is_some());
+    }
+
     proptest! {
+        #[test]
+        fn poison_anywhere_leaves_the_others_unharmed(poisoned in prop::collection::vec(any::<bool>(), 0..60)) {
+            for (at, bad) in poisoned.into_iter().enumerate() {
+                let mut record = sample::record("acme", at as i64);
+                if bad { record.value = Some("junk".into()); }
+                let opened = item(record.clone(), On::Notifications, Source::Main, &Arc::from("r1"), 0);
+                prop_assert_eq!(opened.is_err(), bad);
+                let kept = opened.map_or_else(|ended| ended.way.record, |item| item.record);
+                prop_assert_eq!(kept, record);
+            }
+        }
+
         #[test]
         fn no_value_makes_it_panic(value: Vec<u8>) {
             let _ = open(&with_value(value), &Arc::from("r1"), 0);

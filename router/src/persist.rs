@@ -1,71 +1,141 @@
 //! Persisting: a batch into the store, before anything of it is pushed.
 //!
-//! In: a batch on its way. Out: the same batch, stored, less what the store refuses alone.
-//! Always: one round trip for a batch; only a refused batch is taken apart, to find the one.
+//! In: a batch on its way. Out: the same batch, stored, less what the store does not take alone.
+//! Always: one round trip for a batch; only a batch that fails is taken apart, to find the one. What fails alone
+//! is told apart from a store that is away by writing again what it took before.
 
 mod bisection;
 
 use std::{future::Future, pin::Pin, sync::Arc};
 
-use carillon_store::{NotificationStore, StoreError};
+use carillon_chassis::clock::Clock;
+use carillon_store::{NewNotification, NotificationStore, StoreError};
+use parking_lot::Mutex;
 use tokio::time::Instant;
 
 use crate::{
-    hold::{Holds, Site},
+    hold::{Attempts, Dependency, Holds, Site},
     metrics::{Meters, Write},
-    verdict::{Outcome, Reason, Verdict, verdict},
+    verdict::{Outcome, verdict},
     work::{End, Work},
 };
 use bisection::Bisection;
 
+/// How often a row must fail alone, while others are taken, before it is given up here.
+const LONE_FAILURES: u32 = 3;
+
 /// What a store's write gives back.
-type Written<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
+pub(crate) type Written<'a> = Pin<Box<dyn Future<Output = Result<(), StoreError>> + Send + 'a>>;
 
 /// The room.
 pub(crate) struct Persist {
     pub(crate) store: Arc<dyn NotificationStore>,
     pub(crate) holds: Arc<Holds>,
     pub(crate) meters: Meters,
+    pub(crate) clock: Clock,
+    /// The last one that the store took.
+    pub(crate) taken: Mutex<Option<NewNotification>>,
+}
+
+/// Why a row was not written while others were.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Unwritten {
+    /// It never will be.
+    Refused(String),
+    /// It was not in time, repeatedly.
+    Alone(String),
 }
 
 impl Persist {
     /// Stores a batch; waits for the store as long as it takes.
     pub(crate) async fn persist(&self, work: &mut Work) {
-        if work.news.is_empty() {
+        if work.news.is_empty() || work.checks {
             return;
         }
         let began = Instant::now();
-        let write = |rows| self.store.persist(rows);
-        let refused = write_all(&self.holds, Site::Persist, &work.news, write).await;
+        let unwritten = self.write(&work.news).await;
         self.meters.wrote(Write::Persist, began);
-        let ends = refused.into_iter().map(|(at, reason)| (at, End::Dead(reason)));
-        work.end(ends.collect(), false);
+        let now_ms = self.clock.unix_ms();
+        let ends = unwritten.into_iter().filter_map(|(at, why)| {
+            let outcome = match why {
+                Unwritten::Refused(text) => Outcome::Store(StoreError::Refused(text)),
+                Unwritten::Alone(text) => Outcome::Alone(text),
+            };
+            Some((at, End::of(verdict(outcome, &work.ways[at].travel, now_ms))?))
+        });
+        let mut ends: Vec<_> = ends.collect();
+        ends.sort_by_key(|(at, _)| *at);
+        work.end(ends);
+    }
+
+    async fn write(&self, rows: &[NewNotification]) -> Vec<(usize, Unwritten)> {
+        let mut attempts = self.holds.attempts(Site::Persist);
+        let mut bisection = Bisection::new(rows.len());
+        let mut alone = 0;
+        while let Some(part) = bisection.next() {
+            match self.store.persist(&rows[part.clone()]).await {
+                Ok(()) => {
+                    attempts.succeeded(Dependency::Store);
+                    *self.taken.lock() = Some(rows[part.start].clone());
+                    bisection.accepted();
+                    alone = 0;
+                }
+                Err(StoreError::Refused(text)) => bisection.refused(Unwritten::Refused(text)),
+                Err(error @ StoreError::Unavailable(_)) if self.takes_others(&mut attempts).await => {
+                    alone += u32::from(part.len() == 1);
+                    if part.len() == 1 && alone < LONE_FAILURES {
+                        attempts.breathe().await;
+                        continue;
+                    }
+                    bisection.refused(Unwritten::Alone(error.to_string()));
+                    alone = 0;
+                }
+                Err(error) => {
+                    attempts.wait(Dependency::Store, &error.to_string()).await;
+                    // With nothing to compare it with, the others may be taken.
+                    if matches!(error, StoreError::Unavailable(_)) && self.taken.lock().is_none() {
+                        bisection.try_others();
+                    }
+                }
+            }
+        }
+        bisection.into_ended()
+    }
+
+    /// Whether the store takes what it took before: then it is not away. `false` when nothing can be said.
+    async fn takes_others(&self, attempts: &mut Attempts<'_>) -> bool {
+        let Some(known) = self.taken.lock().clone() else {
+            return false;
+        };
+        let takes = self.store.persist(&[known]).await.is_ok();
+        if takes {
+            attempts.succeeded(Dependency::Store);
+        }
+        takes
     }
 }
 
-/// Writes rows, all at once where the store lets us, and says which of them it refuses alone.
+/// Writes rows that must be written, all at once where the store lets us, and says which of them it refuses alone.
 pub(crate) async fn write_all<'a, T, W>(
     holds: &Holds,
     site: Site,
     rows: &'a [T],
     write: W,
-) -> Vec<(usize, Reason)>
+) -> Vec<(usize, Unwritten)>
 where
     W: Fn(&'a [T]) -> Written<'a>,
 {
     let mut attempts = holds.attempts(site);
     let mut bisection = Bisection::new(rows.len());
     while let Some(part) = bisection.next() {
-        let alone = part.len() == 1;
         match write(&rows[part]).await {
-            Ok(()) => bisection.accepted(),
-            Err(StoreError::Refused(_)) if !alone => bisection.split(),
-            Err(error) => match verdict(Outcome::Store(error)) {
-                Verdict::Hold(dependency, reason) => attempts.wait(dependency, &reason).await,
-                Verdict::DeadLetter(reason) => bisection.refused(reason),
-                Verdict::Done | Verdict::Proceed => bisection.accepted(),
-            },
+            Ok(()) => {
+                attempts.succeeded(Dependency::Store);
+                bisection.accepted();
+            }
+            Err(StoreError::Refused(text)) => bisection.refused(Unwritten::Refused(text)),
+            Err(error) => attempts.wait(Dependency::Store, &error.to_string()).await,
         }
     }
-    bisection.into_refused()
+    bisection.into_ended()
 }

@@ -9,6 +9,8 @@
 pub enum Class {
     /// It will fail however often it is tried.
     Permanent,
+    /// It failed as often as it was tried, while others did not: later it may not.
+    Transient,
 }
 
 impl Class {
@@ -16,6 +18,7 @@ impl Class {
     pub fn as_str(self) -> &'static str {
         match self {
             Self::Permanent => "permanent",
+            Self::Transient => "transient",
         }
     }
 }
@@ -43,11 +46,23 @@ pub enum Code {
     TooLarge,
     /// The store refuses this notification and would refuse it again.
     StoreRefused,
+    /// A header that says how far the record has come is missing, doubled, garbled, absurd or contradicts another.
+    BadHeaders,
+    /// It is larger than its channel allows.
+    ChannelLimit,
+    /// It was moved between topics as often as is allowed.
+    TooManyHops,
+    /// The store does not take it in time, alone, while it takes others.
+    StoreTimeout,
+    /// It failed, and is too old to be tried again.
+    TooOld,
+    /// Nobody acknowledged it, however often it was dispatched.
+    NotAcknowledged,
 }
 
 impl Code {
     /// Every code.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 16] = [
         Self::NoTenant,
         Self::KeyMismatch,
         Self::TenantMismatch,
@@ -58,6 +73,12 @@ impl Code {
         Self::NoAddressee,
         Self::TooLarge,
         Self::StoreRefused,
+        Self::BadHeaders,
+        Self::ChannelLimit,
+        Self::TooManyHops,
+        Self::StoreTimeout,
+        Self::TooOld,
+        Self::NotAcknowledged,
     ];
 
     /// The value of the header `carillon-error-code`.
@@ -73,12 +94,21 @@ impl Code {
             Self::NoAddressee => "no_addressee",
             Self::TooLarge => "too_large",
             Self::StoreRefused => "store_refused",
+            Self::BadHeaders => "bad_headers",
+            Self::ChannelLimit => "channel_limit",
+            Self::TooManyHops => "too_many_hops",
+            Self::StoreTimeout => "store_timeout",
+            Self::TooOld => "too_old",
+            Self::NotAcknowledged => "not_acknowledged",
         }
     }
 
     /// The class it belongs to.
     pub fn class(self) -> Class {
-        Class::Permanent
+        match self {
+            Self::StoreTimeout | Self::TooOld | Self::NotAcknowledged => Class::Transient,
+            _ => Class::Permanent,
+        }
     }
 }
 

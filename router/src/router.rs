@@ -13,6 +13,8 @@ use carillon_chassis::{
     tasks::Tasks,
 };
 use carillon_store::NotificationStore;
+use parking_lot::Mutex;
+use tokio::sync::mpsc;
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -20,13 +22,18 @@ use crate::{
     RouterConfig, RouterError,
     dead_letters::DeadLetters,
     dispatch::{Dispatch, Shards},
-    hold::{Dependency, Holds},
+    gate::Gate,
+    hold::{Dependency, Holds, Waits},
+    intake::Intake,
+    ladder::Ladder,
     metrics::{Held, Meters},
+    moves::Moves,
     persist::Persist,
     pipeline::Pipeline,
     probe::Probe,
-    republished::{OnTheWay, Republished},
-    settle::Settle,
+    questions::{OnTheWay, Questions},
+    settle::{Rows, Settle},
+    sources::{Inlets, Sources},
 };
 
 /// What a router stands on.
@@ -51,6 +58,7 @@ pub struct Router {
     deps: RouterDeps,
     producer: Producer,
     meters: Meters,
+    ladder: Arc<Ladder>,
     conditions: [Condition; 2],
     consuming: Condition,
 }
@@ -62,10 +70,15 @@ impl Router {
     /// [`RouterError::Config`] for a bound of zero, [`RouterError::Bus`] when no producer can be made.
     pub fn new(config: RouterConfig, deps: RouterDeps) -> Result<Self, RouterError> {
         config.check()?;
+        let no_tier = RouterError::Config("the ladder has no tier");
+        let ladder = Arc::new(Ladder::new(&deps.bus.topics.retry).ok_or(no_tier)?);
         let producer = Producer::new(&deps.bus, &deps.metrics, &deps.tasks)?;
+        let meters = Meters::new(&deps.metrics);
+        meters.tiers(ladder.rungs());
         Ok(Self {
             producer,
-            meters: Meters::new(&deps.metrics),
+            meters,
+            ladder,
             conditions: Dependency::ALL.map(|each| deps.readiness.condition(each.as_str())),
             consuming: deps.readiness.condition("consumer"),
             config,
@@ -73,24 +86,16 @@ impl Router {
         })
     }
 
-    /// Runs until the shutdown, then ends what was begun, commits and leaves the group.
+    /// Runs until the shutdown, then ends what was begun, commits and leaves the groups.
     ///
     /// # Errors
-    /// [`RouterError::Bus`] when the group cannot be joined or left, [`RouterError::ConsumerEnded`],
+    /// [`RouterError::Bus`] when a group cannot be joined or left, [`RouterError::ConsumerEnded`],
     /// [`RouterError::StillInFlight`] when the drain took too long.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RouterError> {
         let _stopped = Stopped(self.consuming.clone());
-        let (consumer, events) = GroupConsumer::start(
-            &self.deps.bus,
-            &self.config.group,
-            std::slice::from_ref(&self.deps.bus.topics.notifications),
-            self.consumer_options(),
-            &self.deps.metrics,
-            &self.deps.tasks,
-        )?;
-        let consumer = Arc::new(consumer);
-        let holds = Arc::new(self.holds(&consumer));
-        let pipeline = self.pipeline(&consumer, &holds);
+        let (sources, inlets) = self.sources()?;
+        let holds = Arc::new(self.holds(&sources));
+        let pipeline = self.pipeline(&sources, &holds);
         let probe = self.probe(&holds);
         info!(
             group = self.config.group,
@@ -98,7 +103,7 @@ impl Router {
             "router started"
         );
         let ended = tokio::select! {
-            ended = pipeline.run(events, &shutdown) => ended,
+            ended = pipeline.run(self.intake(), inlets, &shutdown) => ended,
             () = probe.run() => Ok(()),
             () = deadline(&shutdown, self.config.drain) => {
                 let left = usize::try_from(self.meters.in_flight.get()).unwrap_or_default();
@@ -106,12 +111,33 @@ impl Router {
             }
         };
         drop(pipeline);
-        let closed = match Arc::into_inner(consumer) {
-            Some(consumer) => consumer.close(self.config.drain).await,
+        let closed = match Arc::into_inner(sources) {
+            Some(sources) => sources.close(self.config.drain).await,
             None => Ok(()),
         };
         info!("router stopped");
         ended.and(closed.map_err(RouterError::from))
+    }
+
+    fn sources(&self) -> Result<(Arc<Sources>, Inlets), RouterError> {
+        let deps = &self.deps;
+        let join = |group: &str, topics: &[String], options| {
+            GroupConsumer::start(&deps.bus, group, topics, options, &deps.metrics, &deps.tasks)
+        };
+        let topics = &deps.bus.topics;
+        let of_main = [topics.notifications.clone(), topics.redrive.clone()];
+        let of_ladder: Vec<_> = topics.retry.iter().map(|tier| tier.name.clone()).collect();
+        let (main, main_events) = join(&self.config.group, &of_main, self.consumer_options())?;
+        let group = format!("{}-ladder", self.config.group);
+        let (ladder, ladder_events) = join(&group, &of_ladder, self.ladder_options())?;
+        let (_, schedule) = mpsc::channel(1);
+        let sources = Sources { main, ladder };
+        let inlets = Inlets {
+            main: main_events,
+            ladder: ladder_events,
+            schedule,
+        };
+        Ok((Arc::new(sources), inlets))
     }
 
     fn consumer_options(&self) -> ConsumerOptions {
@@ -124,67 +150,112 @@ impl Router {
         }
     }
 
-    fn holds(&self, consumer: &Arc<GroupConsumer>) -> Holds {
-        let consumer = Arc::downgrade(consumer);
-        let waits = (self.config.backoff_first, self.config.backoff_cap);
-        let metrics = Held::new(&self.deps.metrics);
-        Holds::new(
-            self.conditions.clone(),
-            waits,
-            metrics,
-            move |pause| match consumer.upgrade() {
-                Some(consumer) if pause => consumer.pause(),
-                Some(consumer) => consumer.resume(),
-                None => {}
-            },
-        )
+    /// The head of each partition is held in memory until it is due, and the partition is paused then.
+    fn ladder_options(&self) -> ConsumerOptions {
+        let bounds = &self.config.ladder;
+        ConsumerOptions {
+            queue: bounds.in_flight_per_partition * 4,
+            batch: bounds.in_flight_per_partition.div_ceil(4),
+            in_flight_per_partition: bounds.in_flight_per_partition,
+            fetch_ahead_kib: bounds.fetch_ahead_kib,
+            ..ConsumerOptions::default()
+        }
     }
 
-    fn pipeline(&self, consumer: &Arc<GroupConsumer>, holds: &Arc<Holds>) -> Pipeline {
-        let topics = &self.deps.bus.topics;
+    fn holds(&self, sources: &Arc<Sources>) -> Holds {
+        let sources = Arc::downgrade(sources);
+        let waits = Waits {
+            first: self.config.backoff_first,
+            cap: self.config.backoff_cap,
+            opens_at: self.config.breaker_opens_at,
+        };
+        let metrics = Held::new(&self.deps.metrics);
+        Holds::new(self.conditions.clone(), waits, metrics, move |pause| {
+            if let Some(sources) = sources.upgrade() {
+                sources.pause(pause);
+            }
+        })
+    }
+
+    fn intake(&self) -> Intake {
+        let redrive = self.deps.bus.topics.redrive.as_str().into();
+        Intake::new(Arc::clone(&self.config.node), Arc::clone(&self.ladder), redrive)
+    }
+
+    fn pipeline(&self, sources: &Arc<Sources>, holds: &Arc<Holds>) -> Pipeline {
         let on_the_way = Arc::new(OnTheWay::default());
         Pipeline {
             batching: self.config.batching,
-            node: Arc::clone(&self.config.node),
             clock: self.deps.clock.clone(),
             consuming: self.consuming.clone(),
             meters: self.meters.clone(),
-            republished: Republished {
+            sources: Arc::clone(sources),
+            questions: Questions {
                 store: Arc::clone(&self.deps.store),
                 on_the_way: Arc::clone(&on_the_way),
                 holds: Arc::clone(holds),
                 meters: self.meters.clone(),
+                clock: self.deps.clock.clone(),
             },
             persist: Persist {
                 store: Arc::clone(&self.deps.store),
                 holds: Arc::clone(holds),
                 meters: self.meters.clone(),
-            },
-            dispatch: Dispatch {
-                producer: self.producer.clone(),
-                shards: Shards {
-                    topic: topics.deliveries.as_str().into(),
-                    count: self.config.shards,
-                },
-                window: self.config.batching.window,
-                holds: Arc::clone(holds),
-                meters: self.meters.clone(),
-            },
-            settle: Settle {
-                store: Arc::clone(&self.deps.store),
-                consumer: Arc::clone(consumer),
-                dead_letters: DeadLetters {
-                    producer: self.producer.clone(),
-                    topic: topics.dead_letters.as_str().into(),
-                    holds: Arc::clone(holds),
-                    meters: self.meters.clone(),
-                },
-                on_the_way,
-                holds: Arc::clone(holds),
-                meters: self.meters.clone(),
                 clock: self.deps.clock.clone(),
-                generation: self.config.generation,
+                taken: Mutex::default(),
             },
+            gate: Gate {
+                limits: self.config.channel_limits.clone(),
+                ladder: Arc::clone(&self.ladder),
+            },
+            dispatch: self.dispatch(holds),
+            settle: self.settle(sources, on_the_way, holds),
+        }
+    }
+
+    fn dispatch(&self, holds: &Arc<Holds>) -> Dispatch {
+        Dispatch {
+            producer: self.producer.clone(),
+            shards: Shards {
+                topic: self.deps.bus.topics.deliveries.as_str().into(),
+                count: self.config.shards,
+            },
+            ladder: Arc::clone(&self.ladder),
+            window: self.config.batching.window,
+            holds: Arc::clone(holds),
+            meters: self.meters.clone(),
+            clock: self.deps.clock.clone(),
+        }
+    }
+
+    fn settle(&self, sources: &Arc<Sources>, on_the_way: Arc<OnTheWay>, holds: &Arc<Holds>) -> Settle {
+        let topics = &self.deps.bus.topics;
+        let moves = Arc::new(Moves {
+            producer: self.producer.clone(),
+            holds: Arc::clone(holds),
+            meters: self.meters.clone(),
+        });
+        Settle {
+            store: Arc::clone(&self.deps.store),
+            sources: Arc::clone(sources),
+            ladder: Arc::clone(&self.ladder),
+            dead_letters: DeadLetters {
+                moves: Arc::clone(&moves),
+                topic: topics.dead_letters.as_str().into(),
+                node: Arc::clone(&self.config.node),
+                meters: self.meters.clone(),
+            },
+            moves,
+            rows: Rows {
+                generation: self.config.generation,
+                node: Arc::clone(&self.config.node),
+                notifications: topics.notifications.as_str().into(),
+                overflow: topics.overflow.as_str().into(),
+            },
+            on_the_way,
+            holds: Arc::clone(holds),
+            meters: self.meters.clone(),
+            clock: self.deps.clock.clone(),
         }
     }
 

@@ -1,29 +1,31 @@
 //! Settling: the only place that acts on a verdict and lets an offset go.
 //!
-//! In: batches whose every record is acknowledged or ended. Out: state and place in the store, dead letters,
-//! finished offsets. Always: a record is finished after everything that its verdict asks for is durable.
+//! In: batches whose every record is acknowledged or ended. Out: state and place in the store, records on the
+//! ladder, dead letters, schedule rows, finished offsets. Always: a record is finished after everything that its
+//! verdict asks for is durable. A crash before that repeats it; what it does again has the same names.
+
+mod rows;
 
 use std::sync::Arc;
 
-use carillon_bus::{Ack, GroupConsumer, Record};
 use carillon_chassis::clock::Clock;
-use carillon_schemas::{
-    cursor::Cursor,
-    dead_letter::{DeadLetterId, DeadLetterRow, DeadLetterState},
-};
-use carillon_store::{DeadLetter, Dispatched, NewNotification, NotificationStore};
+use carillon_store::{Dispatched, Fact, NotificationStore};
 use tokio::{sync::mpsc, time::Instant};
-use tracing::error;
+use tracing::{debug, error};
 
 use crate::{
     dead_letters::DeadLetters,
-    dispatch::{Acknowledged, FIRST_DELIVERY},
+    dispatch::{Acknowledged, moved},
     hold::{Holds, Site},
+    ladder::Ladder,
     metrics::{Meters, Write},
-    persist::write_all,
-    republished::OnTheWay,
+    moves::Moves,
+    persist::{Unwritten, write_all},
+    questions::OnTheWay,
+    sources::Sources,
     work::{End, Ended, Work},
 };
+pub(crate) use rows::Rows;
 
 /// Most batches that share one write to the store.
 const BATCHES_PER_WRITE: usize = 8;
@@ -31,13 +33,15 @@ const BATCHES_PER_WRITE: usize = 8;
 /// The room.
 pub(crate) struct Settle {
     pub(crate) store: Arc<dyn NotificationStore>,
-    pub(crate) consumer: Arc<GroupConsumer>,
+    pub(crate) sources: Arc<Sources>,
+    pub(crate) moves: Arc<Moves>,
+    pub(crate) ladder: Arc<Ladder>,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) rows: Rows,
     pub(crate) on_the_way: Arc<OnTheWay>,
     pub(crate) holds: Arc<Holds>,
     pub(crate) meters: Meters,
     pub(crate) clock: Clock,
-    pub(crate) generation: u16,
 }
 
 impl Settle {
@@ -59,32 +63,15 @@ impl Settle {
         let mut works = Vec::with_capacity(batches.len());
         let mut rows = Vec::new();
         for Acknowledged { work, acks, .. } in batches {
-            let placed = work.news.iter().zip(acks);
-            rows.extend(placed.map(|(new, ack)| self.row(new, ack, at_ms)));
+            let placed = work.iter().zip(acks);
+            rows.extend(placed.map(|((way, new), ack)| self.rows.dispatched(way, new, ack, at_ms)));
             works.push(work);
         }
         self.record(&rows).await;
         for work in works {
             self.end(&work.ended, at_ms).await;
-            self.finish(&work);
-        }
-    }
-
-    fn row(&self, new: &NewNotification, ack: Ack, at_ms: u64) -> Dispatched {
-        Dispatched {
-            redrive: 0,
-            tenant: new.envelope.tenant_id.clone(),
-            id: new.envelope.notification_id,
-            stream: new.stream.clone(),
-            cursor: Cursor {
-                generation: self.generation,
-                shard: u16::try_from(ack.partition).unwrap_or_default(),
-                offset: ack.offset,
-            },
-            delivery: FIRST_DELIVERY,
-            attempt: new.attempt,
-            at_ms,
-            node: Arc::clone(&new.node),
+            self.unschedule(&work).await;
+            self.finish(work);
         }
     }
 
@@ -98,71 +85,91 @@ impl Settle {
         let write = |rows| self.store.dispatched(rows);
         let refused = write_all(&self.holds, Site::Settle, rows, write).await;
         self.meters.wrote(Write::Dispatched, began);
-        for (at, reason) in refused {
-            self.meters.unrecorded.inc();
-            let row = &rows[at];
-            error!(tenant = %row.tenant, id = %row.id, error = reason.text, "dispatched, but its state was refused");
-        }
+        self.meters.unrecorded.inc_by(refused.len() as u64);
+        told("dispatched", &refused);
     }
 
+    /// What the verdicts ask for, each durable before the next: first where the record is from now on, then what
+    /// is said about it.
     async fn end(&self, ended: &[Ended], at_ms: u64) {
-        if !ended.iter().any(|ended| matches!(ended.end, End::Dead(_))) {
+        if ended.iter().all(|ended| ended.end == End::Done) {
             return;
         }
-        self.dead_letters.write(ended).await;
-        let rows: Vec<_> = ended.iter().filter_map(|ended| dead_row(ended, at_ms)).collect();
-        let write = |rows| self.store.dead(rows);
-        for (at, reason) in write_all(&self.holds, Site::Settle, &rows, write).await {
-            let row = &rows[at];
-            error!(tenant = %row.tenant, id = %row.row.id, error = reason.text, "dead, but its state was refused");
+        let scheduled = self.rows.scheduled(ended);
+        told(
+            "scheduled",
+            &self.write(&scheduled, |rows| self.store.schedule(rows)).await,
+        );
+        self.retry(ended).await;
+        let dead = self.dead_letters.write(ended, at_ms).await;
+        told("dead", &self.write(&dead, |rows| self.store.dead(rows)).await);
+        let (retrying, facts) = self.rows.facts(ended, at_ms);
+        told("told", &self.write(&facts, |rows| self.store.note(rows)).await);
+        self.mention(&retrying).await;
+        for ended in ended {
+            self.meters.ended(&ended.end);
         }
     }
 
-    /// These were not begun, and another router will get them.
-    pub(crate) fn let_go(&self, records: &[Record]) {
-        for record in records {
-            self.consumer
-                .let_go(&record.topic, record.partition, record.offset);
+    /// What the store did not take is on the ladder, and the store hears of it if it can: asking until it does
+    /// would hold everybody for the one.
+    async fn mention(&self, facts: &[Fact]) {
+        if !facts.is_empty()
+            && let Err(error) = self.store.note(facts).await
+        {
+            debug!(count = facts.len(), error = %error, "retrying, and the store does not know");
         }
     }
 
-    fn finish(&self, work: &Work) {
-        let ended = work.ended.iter().map(|ended| &ended.record);
-        for record in work.records.iter().chain(ended) {
-            self.consumer
-                .finish(&record.topic, record.partition, record.offset);
+    async fn write<'a, T>(
+        &self,
+        rows: &'a [T],
+        write: impl Fn(&'a [T]) -> crate::persist::Written<'a>,
+    ) -> Vec<(usize, Unwritten)> {
+        if rows.is_empty() {
+            return Vec::new();
         }
-        self.on_the_way.leave(work);
+        write_all(&self.holds, Site::Settle, rows, write).await
+    }
+
+    /// Those that wait for their next attempt, onto their tiers.
+    async fn retry(&self, ended: &[Ended]) {
+        let now_ms = self.clock.unix_ms();
+        let mut records = Vec::new();
+        for Ended { way, end, .. } in ended {
+            let End::Retry(reason) = end else { continue };
+            let rung = self.ladder.after(way.travel.attempt);
+            let due_ms = now_ms + rung.delay_ms;
+            let headers = way.travel.to_retry(&way.record, due_ms, reason);
+            records.push(moved(way, &rung.topic, headers));
+            self.meters.retry(&rung.name);
+        }
+        self.moves.write(Site::Retries, &records).await;
+    }
+
+    /// What came from the schedule is taken out of it, unless it waits there again.
+    async fn unschedule(&self, work: &Work) {
+        let rows = self.rows.done(work);
+        told(
+            "unscheduled",
+            &self.write(&rows, |rows| self.store.unschedule(rows)).await,
+        );
+    }
+
+    fn finish(&self, work: Work) {
+        let ended = work.ended.iter().map(|ended| &ended.way);
+        for way in work.ways.iter().chain(ended) {
+            self.sources.finish(&way.record, &way.source);
+        }
+        self.on_the_way.leave(&work);
         self.meters
-            .finished_batch(work.len(), work.records.len(), work.taken);
+            .finished_batch(work.len(), work.ways.len(), work.taken);
     }
 }
 
-fn dead_row(ended: &Ended, at_ms: u64) -> Option<DeadLetter> {
-    if !ended.stored || ended.end == End::Done {
-        return None;
+/// Rows that the store refuses say what already is: nothing else can be done with them.
+fn told(what: &str, refused: &[(usize, Unwritten)]) {
+    for (_, why) in refused {
+        error!(what, why = ?why, "this is so, but its state was refused");
     }
-    let new = ended.new.as_ref()?;
-    Some(DeadLetter {
-        tenant: new.envelope.tenant_id.clone(),
-        row: DeadLetterRow {
-            id: DeadLetterId {
-                partition: ended.record.partition,
-                offset: ended.record.offset,
-            },
-            at: at_ms,
-            notification_id: Some(new.envelope.notification_id),
-            channel: Some(new.envelope.channel.clone()),
-            error_class: String::new(),
-            error_code: String::new(),
-            error_message: String::new(),
-            origin: String::new(),
-            attempt: new.attempt,
-            redrive_count: new.redrive,
-            bytes: new.bytes.len() as u64,
-            state: DeadLetterState::Waiting,
-            job_id: None,
-        },
-        node: Arc::clone(&new.node),
-    })
 }

@@ -1,28 +1,43 @@
-//! Verdicts: what becomes of a record, given how its handling ended.
+//! Verdicts: what becomes of a record, given how its handling ended and how far it has come.
 //!
-//! In: an outcome. Out: done, hold in place, or dead letter. Always: pure and total, the whole policy in one
-//! match; trouble of the store or of Kafka never makes a dead letter.
+//! In: an outcome, the counters of the record, the time. Out: done, proceed, hold in place, retry, or dead letter.
+//! Always: pure and total, the whole policy in one match; trouble of the store or of Kafka never moves a record;
+//! each way to the ladder passes the stop conditions.
 
 use carillon_bus::SendError;
-use carillon_schemas::status::Status;
-use carillon_store::StoreError;
+use carillon_schemas::status::{Stamp, Status};
+use carillon_store::{Head, StoreError};
 
 use crate::{
     hold::Dependency,
     poison::{Class, Code, Poison},
+    travel::Travel,
 };
+
+/// Most attempts of one record before it is a dead letter.
+pub(crate) const ATTEMPTS_MOST: u8 = 6;
+/// Most moves of one record between topics.
+pub(crate) const HOPS_MOST: u8 = 32;
+/// Oldest age, in milliseconds since it was first seen, at which a record is tried again: 24 hours.
+pub(crate) const AGE_MOST_MS: u64 = 24 * 3_600_000;
+/// Longest reason in words, in bytes.
+const MESSAGE_BYTES: usize = 256;
 
 /// How one step of a record's handling ended.
 #[derive(Debug)]
 pub(crate) enum Outcome {
-    /// It was published again, and this is what the store knows of the first time.
-    Republished(Option<Status>),
-    /// It cannot be read.
+    /// It may have been handled before, and this is what the store knows.
+    Before(Option<Head>),
+    /// It cannot be read, or not be handled as it is.
     Poison(Poison),
-    /// The store did not take it, alone.
+    /// The store did not take it.
     Store(StoreError),
+    /// The store did not take it, alone and repeatedly, while it took others.
+    Alone(String),
     /// Kafka did not take its delivery.
     Send(SendError),
+    /// Its last dispatch was not acknowledged; `last` when it waited on the last tier.
+    Unacknowledged { last: bool },
 }
 
 /// What is to be done.
@@ -34,11 +49,13 @@ pub(crate) enum Verdict {
     Proceed,
     /// Systemic: keep it here and try again.
     Hold(Dependency, String),
-    /// It never will work: to the dead letters, then let its offset go.
+    /// It may work later: to the ladder, then let its offset go.
+    Retry(Reason),
+    /// It never will work, or did not often enough: to the dead letters, then let its offset go.
     DeadLetter(Reason),
 }
 
-/// What a dead letter says about itself.
+/// What a dead letter, or a record on the ladder, says about itself.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) struct Reason {
     pub(crate) class: Class,
@@ -46,92 +63,106 @@ pub(crate) struct Reason {
     pub(crate) text: String,
 }
 
+impl Reason {
+    fn new(code: Code, text: impl Into<String>) -> Self {
+        Self {
+            class: code.class(),
+            code,
+            text: text.into(),
+        }
+    }
+
+    /// The reason in words, short enough for a header.
+    pub(crate) fn message(&self) -> String {
+        let end = (0..=MESSAGE_BYTES.min(self.text.len()))
+            .rev()
+            .find(|&at| self.text.is_char_boundary(at));
+        self.text[..end.unwrap_or(0)].to_owned()
+    }
+}
+
 /// The policy.
-pub(crate) fn verdict(outcome: Outcome) -> Verdict {
+pub(crate) fn verdict(outcome: Outcome, travel: &Travel, now_ms: u64) -> Verdict {
     match outcome {
-        Outcome::Republished(Some(status)) if status >= Status::Dispatched => Verdict::Done,
-        Outcome::Republished(_) => Verdict::Proceed,
+        Outcome::Before(Some(head)) if was_handled(head, travel) => Verdict::Done,
+        Outcome::Before(_) => Verdict::Proceed,
         Outcome::Poison(poison) => dead(poison.code, poison.reason),
         Outcome::Store(StoreError::Refused(text)) => dead(Code::StoreRefused, text),
         Outcome::Store(error) => Verdict::Hold(Dependency::Store, error.to_string()),
+        Outcome::Alone(text) => again(Reason::new(Code::StoreTimeout, text), travel, now_ms),
         Outcome::Send(error @ SendError::TooLarge) => dead(Code::TooLarge, error.to_string()),
         // Refused is a missing topic or right, which every record meets alike: an operator must act, and
         // the records wait for it.
         Outcome::Send(error) => Verdict::Hold(Dependency::Kafka, error.to_string()),
+        Outcome::Unacknowledged { last } if last || is_spent(travel, now_ms) => {
+            let text = format!("nobody acknowledged delivery {}", travel.delivery);
+            dead(Code::NotAcknowledged, text)
+        }
+        Outcome::Unacknowledged { .. } => Verdict::Proceed,
     }
 }
 
-fn dead(code: Code, text: String) -> Verdict {
-    Verdict::DeadLetter(Reason {
-        class: code.class(),
-        code,
-        text,
+fn dead(code: Code, text: impl Into<String>) -> Verdict {
+    Verdict::DeadLetter(Reason::new(code, text))
+}
+
+/// To the ladder, unless a stop condition holds.
+fn again(reason: Reason, travel: &Travel, now_ms: u64) -> Verdict {
+    if travel.attempt >= ATTEMPTS_MOST {
+        let text = format!("failed in {} attempts: {}", travel.attempt, reason.text);
+        return dead(reason.code, text);
+    }
+    if age(travel, now_ms) >= AGE_MOST_MS {
+        return dead(Code::TooOld, format!("older than 24 hours: {}", reason.text));
+    }
+    match too_many_hops(travel) {
+        Some(poison) => dead(poison.code, poison.reason),
+        None => Verdict::Retry(reason),
+    }
+}
+
+fn is_spent(travel: &Travel, now_ms: u64) -> bool {
+    travel.attempt >= ATTEMPTS_MOST || travel.hops >= HOPS_MOST || age(travel, now_ms) >= AGE_MOST_MS
+}
+
+fn age(travel: &Travel, now_ms: u64) -> u64 {
+    now_ms.saturating_sub(travel.first_seen_ms)
+}
+
+/// Why this record may not be moved once more.
+pub(crate) fn too_many_hops(travel: &Travel) -> Option<Poison> {
+    (travel.hops >= HOPS_MOST).then(|| {
+        let text = format!("moved between topics {} times", travel.hops);
+        Poison::new(Code::TooManyHops, text)
     })
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn store_error() -> impl Strategy<Value = StoreError> {
-        prop_oneof![
-            ".{0,20}".prop_map(StoreError::Unavailable),
-            ".{0,20}".prop_map(StoreError::Full),
-            ".{0,20}".prop_map(StoreError::Corrupt),
-            Just(StoreError::Closed),
-        ]
+/// Whether what this record asks for was done before, in the same redrive or a later one.
+fn was_handled(head: Head, travel: &Travel) -> bool {
+    if travel.check && head.acked_at.is_some() {
+        return true;
     }
-
-    fn send_error() -> impl Strategy<Value = SendError> {
-        prop_oneof![
-            Just(SendError::QueueFull),
-            ".{0,20}".prop_map(SendError::Unavailable),
-            ".{0,20}".prop_map(SendError::OutcomeUnknown),
-            ".{0,20}".prop_map(SendError::Refused),
-        ]
+    let Stamp {
+        redrive,
+        attempt,
+        status,
+    } = head.stamp;
+    if redrive != travel.redrive {
+        return redrive > travel.redrive;
     }
-
-    proptest! {
-        #[test]
-        fn trouble_of_a_dependency_is_held_and_names_it(store in store_error(), send in send_error()) {
-            prop_assert!(store.is_systemic());
-            prop_assert!(matches!(verdict(Outcome::Store(store)), Verdict::Hold(Dependency::Store, _)));
-            prop_assert!(matches!(verdict(Outcome::Send(send)), Verdict::Hold(Dependency::Kafka, _)));
-        }
-
-        #[test]
-        fn poison_is_a_dead_letter_with_its_own_code(at in 0..Code::ALL.len(), text in ".{0,20}") {
-            let code = Code::ALL[at];
-            let reason = Reason { class: code.class(), code, text: text.clone() };
-            prop_assert_eq!(verdict(Outcome::Poison(Poison::new(code, text))), Verdict::DeadLetter(reason));
-        }
+    if travel.check {
+        // Dispatched again since, or given up.
+        let dispatched_since = attempt > travel.attempt && status >= Status::Dispatched;
+        return dispatched_since || attempt >= travel.attempt && status >= Status::Cancelled;
     }
-
-    #[test]
-    fn what_one_record_alone_is_refused_for_is_a_dead_letter() {
-        let code = |outcome| match verdict(outcome) {
-            Verdict::DeadLetter(reason) => reason.code,
-            other => panic!("{other:?}"),
-        };
-        assert_eq!(
-            code(Outcome::Store(StoreError::Refused("no".to_owned()))),
-            Code::StoreRefused
-        );
-        assert_eq!(code(Outcome::Send(SendError::TooLarge)), Code::TooLarge);
-    }
-
-    #[test]
-    fn a_republished_notification_is_done_from_dispatched_on_and_not_before() {
-        assert_eq!(verdict(Outcome::Republished(None)), Verdict::Proceed);
-        for status in Status::ALL {
-            let done = status.rank() >= Status::Dispatched.rank();
-            let expected = if done { Verdict::Done } else { Verdict::Proceed };
-            assert_eq!(
-                verdict(Outcome::Republished(Some(status))),
-                expected,
-                "{status:?}"
-            );
-        }
+    match attempt.cmp(&travel.attempt) {
+        std::cmp::Ordering::Greater => true,
+        std::cmp::Ordering::Equal => status >= Status::Dispatched,
+        // An earlier attempt that ended on the ladder is why this one is there.
+        std::cmp::Ordering::Less => status >= Status::Dispatched && status != Status::Retrying,
     }
 }
+
+#[cfg(test)]
+#[path = "verdict/tests.rs"]
+mod tests;

@@ -1,29 +1,105 @@
-//! Work: a batch on its way through the rooms.
+//! Work: what is on its way through the rooms, one by one and in batches.
 //!
-//! In: records as they were taken. Out: the same records, each either on its way or ended.
+//! In: records that were opened. Out: the same records, each either on its way or ended.
 //! Always: no record is in both places or in none; those on their way keep their order.
 
-use carillon_bus::Record;
-use carillon_store::NewNotification;
-use tokio::time::Instant;
+use carillon_bus::{Record, TopicPartition};
+use carillon_schemas::{NotificationId, Stream, TenantId, notification::Priority};
+use carillon_store::{Head, NewNotification};
+use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use crate::{poison::Poison, verdict::Reason};
+use crate::{sources::Source, travel::Travel, verdict::Reason};
 
-/// A batch. `records[i]` is the record of `news[i]`.
+/// A record that can be handled.
+#[derive(Debug)]
+pub(crate) struct Item {
+    pub(crate) record: Record,
+    pub(crate) new: NewNotification,
+    pub(crate) travel: Travel,
+    pub(crate) source: Source,
+}
+
+/// Which of its tenant's lanes an item waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum LaneClass {
+    /// As it came.
+    Ordinary,
+    /// Put back in from the dead letters.
+    Redrive,
+}
+
+#[allow(dead_code, reason = "what a fair queue asks")]
+impl Item {
+    /// Whose it is.
+    pub(crate) fn tenant(&self) -> &TenantId {
+        &self.new.envelope.tenant_id
+    }
+
+    /// Which of its tenant's lanes it waits in.
+    pub(crate) fn class(&self) -> LaneClass {
+        match self.travel.redrive {
+            0 => LaneClass::Ordinary,
+            _ => LaneClass::Redrive,
+        }
+    }
+
+    /// The stream whose order it is part of.
+    pub(crate) fn stream(&self) -> &Stream {
+        &self.new.stream
+    }
+
+    /// How urgent it is among its tenant's.
+    pub(crate) fn priority(&self) -> Priority {
+        self.new.envelope.priority
+    }
+
+    /// What it weighs: the bytes of its key and its value.
+    pub(crate) fn bytes(&self) -> usize {
+        size(&self.record)
+    }
+
+    /// Whether it came from one of these partitions.
+    pub(crate) fn is_of(&self, partitions: &[TopicPartition]) -> bool {
+        let record = &self.record;
+        let of = |p: &TopicPartition| p.partition == record.partition && p.topic == record.topic;
+        partitions.iter().any(of)
+    }
+}
+
+/// The bytes of a record's key and value.
+pub(crate) fn size(record: &Record) -> usize {
+    let len = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
+    len(&record.key) + len(&record.value)
+}
+
+/// An item without its notification.
+#[derive(Debug)]
+pub(crate) struct Way {
+    pub(crate) record: Record,
+    pub(crate) travel: Travel,
+    pub(crate) source: Source,
+    /// What the store knew of it, where it was asked.
+    pub(crate) head: Option<Head>,
+}
+
+/// A batch. `ways[i]` is the way of `news[i]`.
 pub(crate) struct Work {
     pub(crate) taken: Instant,
-    pub(crate) records: Vec<Record>,
+    pub(crate) ways: Vec<Way>,
     pub(crate) news: Vec<NewNotification>,
     pub(crate) ended: Vec<Ended>,
+    /// Whether they are checks: what they are about was stored when it was dispatched first.
+    pub(crate) checks: bool,
+    /// Its part of what may be on the way; given back when it is dropped.
+    pub(crate) room: Option<OwnedSemaphorePermit>,
 }
 
 /// A record whose handling ended before its dispatch.
+#[derive(Debug)]
 pub(crate) struct Ended {
-    pub(crate) record: Record,
+    pub(crate) way: Way,
     /// The notification, where the record could be opened.
     pub(crate) new: Option<NewNotification>,
-    /// Whether the store has it.
-    pub(crate) stored: bool,
     pub(crate) end: End,
 }
 
@@ -32,63 +108,78 @@ pub(crate) struct Ended {
 pub(crate) enum End {
     /// Nothing is left to do.
     Done,
+    /// Its time to live is over: to be told.
+    Expired,
+    /// A newer one took its place: to be told.
+    Collapsed,
+    /// It waits in the schedule until this moment, Unix milliseconds.
+    Scheduled { due_ms: u64 },
+    /// It waits on the ladder for its next attempt.
+    Retry(Reason),
     /// It is to become a dead letter.
     Dead(Reason),
 }
 
 impl Work {
-    /// Opens a batch of records; `judge` says what poison comes to.
-    pub(crate) fn open(
-        records: Vec<Record>,
-        open: impl Fn(&Record) -> Result<NewNotification, Poison>,
-        judge: impl Fn(Poison) -> End,
-    ) -> Self {
+    /// A batch of items of which either all are checks or none is, with what ended before it began.
+    pub(crate) fn begin(items: Vec<Item>, ended: Vec<Ended>, checks: bool) -> Self {
         let mut work = Self {
             taken: Instant::now(),
-            records: Vec::with_capacity(records.len()),
-            news: Vec::with_capacity(records.len()),
-            ended: Vec::new(),
+            ways: Vec::with_capacity(items.len()),
+            news: Vec::with_capacity(items.len()),
+            ended,
+            checks,
+            room: None,
         };
-        for record in records {
-            match open(&record) {
-                Ok(new) => {
-                    work.records.push(record);
-                    work.news.push(new);
-                }
-                Err(poison) => work.ended.push(Ended {
-                    record,
-                    new: None,
-                    stored: false,
-                    end: judge(poison),
-                }),
-            }
+        for item in items {
+            work.ways.push(Way {
+                record: item.record,
+                travel: item.travel,
+                source: item.source,
+                head: None,
+            });
+            work.news.push(item.new);
         }
         work
     }
 
     /// How many records it has, ended ones too.
     pub(crate) fn len(&self) -> usize {
-        self.records.len() + self.ended.len()
+        self.ways.len() + self.ended.len()
     }
 
-    /// Ends some that are on their way, `stored` or not. `ends` is sorted by index.
-    pub(crate) fn end(&mut self, ends: Vec<(usize, End)>, stored: bool) {
+    /// Everything that is on its way.
+    pub(crate) fn iter(&self) -> impl Iterator<Item = (&Way, &NewNotification)> {
+        self.ways.iter().zip(&self.news)
+    }
+
+    /// Every record with the notification that it holds, ended ones too.
+    pub(crate) fn names(&self) -> impl Iterator<Item = (&Way, TenantId, NotificationId)> {
+        let ended = self.ended.iter();
+        let ended = ended.filter_map(|ended| Some((&ended.way, ended.new.as_ref()?)));
+        self.iter().chain(ended).map(|(way, new)| {
+            let envelope = &new.envelope;
+            (way, envelope.tenant_id.clone(), envelope.notification_id)
+        })
+    }
+
+    /// Ends some that are on their way. `ends` is sorted by index.
+    pub(crate) fn end(&mut self, ends: Vec<(usize, End)>) {
         if ends.is_empty() {
             return;
         }
         let mut ends = ends.into_iter().peekable();
-        let records = std::mem::take(&mut self.records);
+        let ways = std::mem::take(&mut self.ways);
         let news = std::mem::take(&mut self.news);
-        for (at, (record, new)) in records.into_iter().zip(news).enumerate() {
+        for (at, (way, new)) in ways.into_iter().zip(news).enumerate() {
             match ends.next_if(|(index, _)| *index == at) {
                 Some((_, end)) => self.ended.push(Ended {
-                    record,
+                    way,
                     new: Some(new),
-                    stored,
                     end,
                 }),
                 None => {
-                    self.records.push(record);
+                    self.ways.push(way);
                     self.news.push(new);
                 }
             }
@@ -99,9 +190,14 @@ impl Work {
 /// Records for tests.
 #[cfg(test)]
 pub(crate) mod sample {
+    use std::sync::Arc;
+
     use bytes::Bytes;
     use carillon_bus::Record;
     use carillon_schemas::headers::{self, Headers};
+
+    use super::Item;
+    use crate::{open::open, sources::Source, travel::Travel};
 
     /// A record of a tenant, good in every way.
     pub(crate) fn record(tenant: &str, offset: i64) -> Record {
@@ -120,56 +216,45 @@ pub(crate) mod sample {
             headers,
         }
     }
+
+    /// The same, opened.
+    pub(crate) fn item(tenant: &str, offset: i64) -> Item {
+        item_of(record(tenant, offset))
+    }
+
+    /// A good record, opened.
+    pub(crate) fn item_of(record: Record) -> Item {
+        Item {
+            new: open(&record, &Arc::from("r1"), 0).unwrap(),
+            travel: Travel::begins(0),
+            source: Source::Main,
+            record,
+        }
+    }
 }
 
 #[cfg(test)]
 mod tests {
-    use std::{collections::BTreeSet, sync::Arc};
+    use std::collections::BTreeSet;
 
     use super::*;
-    use crate::{
-        open::open,
-        verdict::{Outcome, Verdict, verdict},
-    };
     use proptest::prelude::*;
 
-    fn judge(poison: Poison) -> End {
-        match verdict(Outcome::Poison(poison)) {
-            Verdict::DeadLetter(reason) => End::Dead(reason),
-            other => panic!("{other:?}"),
-        }
-    }
-
-    fn offsets(records: &[Record]) -> Vec<i64> {
-        records.iter().map(|r| r.offset).collect()
+    fn offsets<'a>(ways: impl IntoIterator<Item = &'a Way>) -> Vec<usize> {
+        ways.into_iter().map(|way| way.record.offset as usize).collect()
     }
 
     proptest! {
         #[test]
-        fn poison_anywhere_leaves_the_others_unharmed_and_in_order(poisoned in prop::collection::vec(any::<bool>(), 0..60)) {
-            let records = poisoned.iter().enumerate().map(|(at, &bad)| {
-                let mut record = sample::record("acme", at as i64);
-                if bad { record.value = Some("junk".into()); }
-                record
-            });
-            let work = Work::open(records.collect(), |r| open(r, &Arc::from("r1"), 0), judge);
-            let (bad, good): (Vec<_>, Vec<_>) = (0..poisoned.len()).partition(|&at| poisoned[at]);
-            prop_assert_eq!(offsets(&work.records), good.iter().map(|&o| o as i64).collect::<Vec<_>>());
-            prop_assert_eq!(work.ended.iter().map(|e| e.record.offset as usize).collect::<Vec<_>>(), bad);
-            for (record, new) in work.records.iter().zip(&work.news) {
-                prop_assert_eq!(record.value.as_ref(), Some(&new.bytes));
-            }
-        }
-
-        #[test]
         fn ending_some_keeps_every_record_once_and_the_rest_in_order(n in 0usize..40, ended: BTreeSet<u8>) {
-            let records = (0..n).map(|at| sample::record("acme", at as i64)).collect();
-            let mut work = Work::open(records, |r| open(r, &Arc::from("r1"), 0), judge);
+            let items = (0..n).map(|at| sample::item("acme", at as i64)).collect();
+            let mut work = Work::begin(items, Vec::new(), false);
             let ended: Vec<usize> = ended.into_iter().map(usize::from).filter(|&at| at < n).collect();
-            work.end(ended.iter().map(|&at| (at, End::Done)).collect(), true);
-            let rest: Vec<i64> = (0..n).filter(|at| !ended.contains(at)).map(|at| at as i64).collect();
-            prop_assert_eq!(offsets(&work.records), rest);
-            prop_assert_eq!(work.ended.iter().map(|e| e.record.offset as usize).collect::<Vec<_>>(), ended);
+            work.end(ended.iter().map(|&at| (at, End::Done)).collect());
+            let rest: Vec<usize> = (0..n).filter(|at| !ended.contains(at)).collect();
+            prop_assert_eq!(offsets(&work.ways), rest);
+            prop_assert_eq!(offsets(work.ended.iter().map(|e| &e.way)), ended);
+            prop_assert!(work.iter().all(|(way, new)| way.record.value.as_ref() == Some(&new.bytes)));
             prop_assert_eq!(work.len(), n);
         }
     }

@@ -81,6 +81,11 @@ impl Headers {
         self.0.push((name, value.into()));
     }
 
+    /// Takes every header of this name out.
+    pub fn remove(&mut self, name: &str) {
+        self.0.retain(|(n, _)| n != name);
+    }
+
     /// Adds what came off the wire, keeping duplicates as they are.
     pub fn push_raw(&mut self, name: impl Into<Cow<'static, str>>, value: impl Into<Bytes>) {
         self.0.push((name.into(), value.into()));
@@ -116,5 +121,8 @@ mod tests {
         assert_eq!(headers.get(ATTEMPT), None);
         headers.set(ATTEMPT, "4");
         assert_eq!((headers.len(), headers.text(ATTEMPT)), (1, Some("4")));
+        headers.push_raw(ATTEMPT, "5");
+        headers.remove(ATTEMPT);
+        assert!(headers.is_empty());
     }
 }

@@ -80,6 +80,9 @@ pub struct ConsumerOptions {
     /// Most records of one partition that are handed out at or above its low-water mark: what a crash can
     /// repeat. A partition at the bound is paused until half of it is free.
     pub in_flight_per_partition: usize,
+    /// Most bytes of keys and values of one partition that are handed out and unfinished; one record above it may be
+    /// larger. Paused and resumed as above, and resumed when half of both is free.
+    pub in_flight_bytes_per_partition: usize,
     /// How long giving partitions away in a planned rebalance waits for the owner to finish what it has
     /// begun of them: 1 s. What is unfinished then is handled again by the next owner. Meanwhile the other
     /// partitions of this member stand still.
@@ -98,6 +101,7 @@ impl Default for ConsumerOptions {
             queue: 4096,
             batch: 512,
             in_flight_per_partition: 2000,
+            in_flight_bytes_per_partition: 64 * 1024 * 1024,
             hand_over: Duration::from_secs(1),
             commit_every: Duration::from_millis(500),
             start: StartAt::Earliest,

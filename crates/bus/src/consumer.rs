@@ -1,6 +1,7 @@
-//! The member of a consumer group: at least once, with the owner saying when a record is finished.
+//! Consumers: at least once, with the owner saying when a record is finished.
 //!
-//! In: topics. Out: batches of records and news of the assignment, over a bounded queue.
+//! In: topics of a group, or partitions that the owner chooses. Out: batches of records and news of the
+//! assignment, over a bounded queue.
 //! Always: what is committed is at or below the lowest unfinished record of its partition; a partition is
 //! paused only on purpose, and not across a re-assignment.
 
@@ -13,20 +14,33 @@ use std::{
     time::Duration,
 };
 
-use carillon_chassis::{metrics::Metrics, tasks::Tasks};
+use carillon_chassis::tasks::Tasks;
 use parking_lot::{Condvar, Mutex};
 use tokio::sync::mpsc;
 
 use crate::{
-    BusConfig, BusError, ConsumerOptions, Record, TopicPartition, client::Watch, lag::LagOf,
-    offsets::LowWaterMarks, thread::PollThread,
+    BusError, ConsumerOptions, Record, TopicPartition,
+    client::Watch,
+    consumer::{
+        callbacks::{Callbacks, Joined},
+        hand_over::HandOver,
+        reader::{Reader, Source},
+    },
+    offsets::LowWaterMarks,
+    thread::PollThread,
 };
 
+pub use follower::Follower;
+pub use group::GroupConsumer;
+
+mod callbacks;
+mod chosen;
 mod errands;
 mod flow;
+mod follower;
 mod group;
 mod hand_over;
-mod member;
+mod reader;
 mod wakes;
 
 /// Records of several partitions; those of one partition are in offset order.
@@ -36,22 +50,21 @@ pub struct Batch {
     pub records: Vec<Record>,
 }
 
-/// What a member of a group is told, in the order in which it happened.
+/// What the owner of a consumer is told, in the order in which it happened.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Event {
     /// Records to handle; each must be finished.
     Records(Batch),
-    /// These partitions are now this member's.
+    /// These partitions are now this consumer's.
     Assigned(Vec<TopicPartition>),
     /// These go, or are gone. Records of theirs that are not begun yet should be let go
-    /// ([`GroupConsumer::let_go`]): nobody waits for them then. What is begun may be finished: that is waited
+    /// ([`Handle::let_go`]): nobody waits for them then. What is begun may be finished: that is waited
     /// for, for a moment, so that the next owner does not repeat it; after that, finishing has no effect.
     Revoked(Vec<TopicPartition>),
 }
 
-/// A member of a consumer group. Dropping it leaves the group in the background; [`GroupConsumer::close`]
-/// waits for that.
-pub struct GroupConsumer {
+/// What a [`GroupConsumer`] and a [`Follower`] have in common: the owner's side of the records.
+pub struct Handle {
     watch: Arc<Watch>,
     shared: Arc<Shared>,
     thread: PollThread,
@@ -79,34 +92,29 @@ impl Shared {
     }
 }
 
-impl GroupConsumer {
-    /// Joins a group. `topics` are names, or regular expressions that begin with `^`. The receiver ends
-    /// when the member does.
-    pub fn start(
-        config: &BusConfig,
-        group: &str,
-        topics: &[String],
-        options: ConsumerOptions,
-        metrics: &Metrics,
+impl Handle {
+    /// Starts a consumer's threads. `connect` makes librdkafka's part of it.
+    fn start(
+        name: &'static str,
+        watch: Arc<Watch>,
+        options: &ConsumerOptions,
+        source: Source,
         tasks: &Tasks,
+        connect: impl FnOnce(Callbacks) -> Result<Joined, BusError>,
     ) -> Result<(Self, mpsc::Receiver<Event>), BusError> {
-        let watch = Watch::new(config, metrics, "group", LagOf::Committed, topics.to_vec());
         let shared = Arc::new(Shared::default());
         let (events, receiver) = mpsc::channel(options.queue.div_ceil(options.batch.max(1)).max(2));
-        let hand_over = hand_over::HandOver::new(events);
-        let callbacks = group::Callbacks::new(Arc::clone(&watch), Arc::clone(&shared), hand_over, &options);
-        let consumer = group::join(config, group, topics, &options, callbacks)?;
-        let member = member::Member::new(consumer, Arc::clone(&shared), options);
+        let hand_over = HandOver::new(events);
+        let callbacks = Callbacks::new(Arc::clone(&watch), Arc::clone(&shared), hand_over, options);
+        let reader = Reader::new(connect(callbacks)?, Arc::clone(&shared), options.clone(), source);
         let watched = Arc::clone(&watch);
-        let thread = PollThread::start("bus-group", watched, Some(tasks), move |stop| member.run(stop))?;
-        Ok((
-            Self {
-                watch,
-                shared,
-                thread,
-            },
-            receiver,
-        ))
+        let thread = PollThread::start(name, watched, Some(tasks), move |stop| reader.run(stop))?;
+        let handle = Self {
+            watch,
+            shared,
+            thread,
+        };
+        Ok((handle, receiver))
     }
 
     /// The record was handled. When everything below it is finished too, the next commit covers it.
@@ -137,7 +145,7 @@ impl GroupConsumer {
         self.watch.trouble()
     }
 
-    /// Fetches nothing more until [`GroupConsumer::resume`]; partitions that are assigned meanwhile are
+    /// Fetches nothing more until [`Handle::resume`]; partitions that are assigned meanwhile are
     /// paused too. What is in the queue stays there.
     pub fn pause(&self) {
         self.shared.paused.store(true, Ordering::Release);
@@ -148,16 +156,14 @@ impl GroupConsumer {
         self.shared.paused.store(false, Ordering::Release);
     }
 
-    /// Commits the low-water marks and leaves the group. Drop or drain the receiver beside it: what is in
-    /// the queue is not waited for.
-    pub async fn close(self, deadline: Duration) -> Result<(), BusError> {
+    async fn close(self, deadline: Duration) -> Result<(), BusError> {
         self.thread.close(deadline).await
     }
 }
 
-impl fmt::Debug for GroupConsumer {
+impl fmt::Debug for Handle {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("GroupConsumer")
+        f.debug_struct("Handle")
             .field("thread", &self.thread)
             .finish_non_exhaustive()
     }

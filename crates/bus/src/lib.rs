@@ -22,7 +22,7 @@ pub mod tail;
 mod thread;
 
 pub use config::{BusConfig, ConsumerOptions, StartAt, TailOptions};
-pub use consumer::{Batch, Event, GroupConsumer};
+pub use consumer::{Batch, Event, Follower, GroupConsumer, Handle};
 pub use error::{BusError, SendError};
 pub use producer::{Delivery, Producer};
 pub use provision::{Admin, Change};

@@ -69,13 +69,32 @@ impl Admin {
         self.ask(|reply| Job::Ends(topic, reply)).await
     }
 
+    /// What a group has committed of every partition of a topic, in their order.
+    ///
+    /// # Errors
+    /// When there is no such topic, or Kafka does not answer within its deadlines.
+    pub async fn committed(&self, group: &str, topic: &str) -> Result<Vec<(i32, Option<i64>)>, BusError> {
+        let (group, topic) = (group.to_owned(), topic.to_owned());
+        self.ask(|reply| Job::Committed(group, topic, reply)).await
+    }
+
+    /// What a group has before it in every partition of a topic: (partition, offset where it goes on, offset of the
+    /// next record). It goes on at its committed offset if that is there, or at the oldest record.
+    ///
+    /// # Errors
+    /// When there is no such topic, or Kafka does not answer within its deadlines.
+    pub async fn remaining(&self, group: &str, topic: &str) -> Result<Vec<(i32, i64, i64)>, BusError> {
+        let (group, topic) = (group.to_owned(), topic.to_owned());
+        self.ask(|reply| Job::Remaining(group, topic, reply)).await
+    }
+
     /// How many records of a topic a group has not committed yet.
     ///
     /// # Errors
     /// When there is no such topic, or Kafka does not answer within its deadlines.
     pub async fn lag(&self, group: &str, topic: &str) -> Result<i64, BusError> {
-        let (group, topic) = (group.to_owned(), topic.to_owned());
-        self.ask(|reply| Job::Lag(group, topic, reply)).await
+        let remaining = self.remaining(group, topic).await?;
+        Ok(remaining.iter().map(|(_, from, to)| to - from).sum())
     }
 
     /// Whether a broker answers.

@@ -42,6 +42,13 @@ pub struct Record {
     pub headers: Headers,
 }
 
+impl Record {
+    /// Bytes of its key and value.
+    pub fn size(&self) -> usize {
+        self.key.as_ref().map_or(0, Bytes::len) + self.value.as_ref().map_or(0, Bytes::len)
+    }
+}
+
 /// A record to be written.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Outgoing {

@@ -1,14 +1,14 @@
 //! The record of a delivery: its shard, key, headers and value.
 //!
-//! In: a notification and the record that it came in. Out: the record for the deliveries topic.
+//! In: a notification, and what its dispatch says about itself. Out: the record for the deliveries topic.
 //! Always: pure; the value holds the envelope's bytes as they were sealed.
 
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carillon_bus::{Outgoing, Record};
+use carillon_bus::Outgoing;
 use carillon_schemas::{
-    delivery,
+    delivery::{self, FIRST_ATTEMPT, Repeat},
     headers::{self, Headers},
     shard::shard,
 };
@@ -27,23 +27,28 @@ pub(crate) struct Shards {
 
 impl Shards {
     /// The record that carries this notification to its shard.
-    pub(crate) fn outgoing(&self, new: &NewNotification, record: &Record) -> Result<Outgoing, Poison> {
+    pub(crate) fn outgoing(
+        &self,
+        new: &NewNotification,
+        trace: Option<&Bytes>,
+        repeat: Repeat,
+    ) -> Result<Outgoing, Poison> {
         let tenant = &new.envelope.tenant_id;
-        let value = delivery::seal(delivery::Repeat::FIRST, &new.bytes)
+        let value = delivery::seal(repeat, &new.bytes)
             .map_err(|error| Poison::new(Code::NotAnEnvelope, error.to_string()))?;
         let key = Bytes::copy_from_slice(tenant.as_str().as_bytes());
         Ok(Outgoing {
             topic: Arc::clone(&self.topic),
             partition: Some(i32::from(shard(tenant, &new.stream, self.count, BUCKETS))),
-            headers: delivery_headers(new, record, &key),
+            headers: delivery_headers(new, trace, repeat, &key),
             key,
             value,
         })
     }
 }
 
-fn delivery_headers(new: &NewNotification, record: &Record, tenant: &Bytes) -> Headers {
-    let mut headers = Headers::with_capacity(6);
+fn delivery_headers(new: &NewNotification, trace: Option<&Bytes>, repeat: Repeat, tenant: &Bytes) -> Headers {
+    let mut headers = Headers::with_capacity(8);
     let correlation = new.envelope.correlation_id.as_str();
     headers.push_raw(headers::TENANT, tenant.clone());
     headers.push_raw(headers::ID, new.envelope.notification_id.to_string());
@@ -52,8 +57,17 @@ fn delivery_headers(new: &NewNotification, record: &Record, tenant: &Bytes) -> H
         headers::CORRELATION_ID,
         Bytes::copy_from_slice(correlation.as_bytes()),
     );
-    headers.push_raw(headers::DELIVERY, "1");
-    if let Some(trace) = record.headers.get(headers::TRACEPARENT) {
+    match repeat.delivery {
+        1 => headers.push_raw(headers::DELIVERY, "1"),
+        n => headers.push_raw(headers::DELIVERY, n.to_string()),
+    }
+    if repeat.attempt != FIRST_ATTEMPT {
+        headers.push_raw(headers::ATTEMPT, repeat.attempt.to_string());
+    }
+    if new.redrive != 0 {
+        headers.push_raw(headers::REDRIVE_COUNT, new.redrive.to_string());
+    }
+    if let Some(trace) = trace {
         headers.push_raw(headers::TRACEPARENT, trace.clone());
     }
     headers
@@ -66,14 +80,13 @@ mod tests {
 
     #[test]
     fn a_delivery_carries_the_sealed_bytes_to_the_tenants_shard() {
-        let mut record = sample::record("acme", 5);
-        record.headers.set(headers::TRACEPARENT, "00-trace");
-        let new = open(&record, &Arc::from("r1"), 0).unwrap();
+        let mut new = open(&sample::record("acme", 5), &Arc::from("r1"), 0).unwrap();
         let shards = Shards {
             topic: Arc::from("deliveries"),
             count: 8,
         };
-        let out = shards.outgoing(&new, &record).unwrap();
+        let trace = Bytes::from("00-trace");
+        let out = shards.outgoing(&new, Some(&trace), Repeat::FIRST).unwrap();
         let sealed = [&b"{\"delivery\":1,"[..], &new.bytes[1..]].concat();
         assert_eq!(out.value, sealed);
         assert_eq!(
@@ -88,6 +101,22 @@ mod tests {
             (headers::CORRELATION_ID, "req-7"),
             (headers::DELIVERY, "1"),
             (headers::TRACEPARENT, "00-trace"),
+        ] {
+            assert_eq!(out.headers.text(name), Some(value), "{name}");
+        }
+        assert_eq!(out.headers.len(), 6);
+        new.redrive = 2;
+        let again = Repeat {
+            delivery: 3,
+            attempt: 2,
+            replayed: false,
+        };
+        let out = shards.outgoing(&new, None, again).unwrap();
+        assert!(out.value.starts_with(b"{\"delivery\":3,\"attempt\":2,"));
+        for (name, value) in [
+            (headers::DELIVERY, "3"),
+            (headers::ATTEMPT, "2"),
+            (headers::REDRIVE_COUNT, "2"),
         ] {
             assert_eq!(out.headers.text(name), Some(value), "{name}");
         }

@@ -1,32 +1,43 @@
 //! The window: batches that were sent and wait for Kafka's answers.
 //!
 //! In: sends and their answers. Out: batches, oldest first, when each of their records has an answer.
-//! Always: looking for answers can be given up and taken up again without losing one.
+//! Always: looking for answers can be given up and taken up again without losing one; a record that asks for an
+//! acknowledgement is through when its delivery and its check are.
 
 use std::{collections::VecDeque, time::Duration};
 
-use carillon_bus::{Ack, Delivery, Record};
+use carillon_bus::{Ack, Delivery};
 use carillon_store::NewNotification;
 use tokio::time::Instant;
 
 use crate::{
     verdict::{Outcome, Reason, verdict},
-    work::{End, Work},
+    work::{End, Way, Work},
 };
 
-/// How one record's dispatch stands.
+/// How one send stands.
 #[derive(Debug)]
 pub(crate) enum Slot {
     /// Not sent: its turn has not come.
     Unsent,
     /// Sent, no answer yet.
     Waiting(Delivery),
-    /// On the deliveries topic.
+    /// On its topic.
     Acked(Ack),
     /// Not there, for now.
     Failed(String),
     /// Never will be.
     Dead(Reason),
+}
+
+/// Something to send.
+#[derive(Debug)]
+struct Part {
+    /// Of which record of the batch.
+    at: usize,
+    /// Its check, not its delivery.
+    check: bool,
+    slot: Slot,
 }
 
 /// A batch that is through: `acks[i]` is the answer to `work.news[i]`.
@@ -36,10 +47,10 @@ pub(crate) struct Acknowledged {
     pub(crate) took: Duration,
 }
 
-/// A batch that was sent.
+/// A batch that was sent: first its deliveries in order, then its checks.
 pub(crate) struct Sent {
     work: Work,
-    slots: Vec<Slot>,
+    parts: Vec<Part>,
     began: Instant,
     looked_at: usize,
     stopped: bool,
@@ -47,8 +58,18 @@ pub(crate) struct Sent {
 
 impl Sent {
     pub(crate) fn new(work: Work) -> Self {
+        let part = |check| {
+            move |at| Part {
+                at,
+                check,
+                slot: Slot::Unsent,
+            }
+        };
+        let asks = |at: &usize| work.news[*at].envelope.require_ack;
+        let deliveries = (0..work.news.len()).map(part(false));
+        let checks = (0..work.news.len()).filter(asks).map(part(true));
         Self {
-            slots: work.news.iter().map(|_| Slot::Unsent).collect(),
+            parts: deliveries.chain(checks).collect(),
             work,
             began: Instant::now(),
             looked_at: 0,
@@ -56,53 +77,49 @@ impl Sent {
         }
     }
 
-    pub(crate) fn new_at(&self, at: usize) -> &NewNotification {
-        &self.work.news[at]
-    }
-
-    pub(crate) fn record_at(&self, at: usize) -> &Record {
-        &self.work.records[at]
-    }
-
-    /// What is to be sent, in order.
-    pub(crate) fn unsent(&self) -> Vec<usize> {
-        let open = |slot: &Slot| matches!(slot, Slot::Unsent | Slot::Failed(_));
-        (0..self.slots.len())
-            .filter(|&at| open(&self.slots[at]))
-            .collect()
-    }
-
-    /// Begins to send what is to be sent.
-    pub(crate) fn begin(&mut self) {
+    /// Sends what is to be sent, in order, up to the first that cannot be now. Says whether it came to the end.
+    pub(crate) fn send_unsent(&mut self, send: impl Fn(&NewNotification, &Way, bool) -> Slot) -> bool {
         self.looked_at = 0;
         self.stopped = false;
+        for part in &mut self.parts {
+            if !matches!(part.slot, Slot::Unsent | Slot::Failed(_)) {
+                continue;
+            }
+            part.slot = send(&self.work.news[part.at], &self.work.ways[part.at], part.check);
+            if matches!(part.slot, Slot::Unsent | Slot::Failed(_)) {
+                self.stopped = true;
+                break;
+            }
+        }
+        !self.stopped
     }
 
-    /// How a send went. Says whether the next may be sent.
-    pub(crate) fn set(&mut self, at: usize, slot: Slot) -> bool {
-        self.stopped |= matches!(slot, Slot::Unsent | Slot::Failed(_));
-        self.slots[at] = slot;
-        !self.stopped
+    /// Whether something is left to send.
+    fn is_unsent(&self) -> bool {
+        let open = |part: &Part| matches!(part.slot, Slot::Unsent | Slot::Failed(_));
+        self.parts.iter().any(open)
     }
 
     /// Whether every record is acknowledged or ended.
     fn is_through(&self) -> bool {
-        let through = |slot: &Slot| matches!(slot, Slot::Acked(_) | Slot::Dead(_));
-        self.slots.iter().all(through)
+        let through = |part: &Part| matches!(part.slot, Slot::Acked(_) | Slot::Dead(_));
+        self.parts.iter().all(through)
     }
 
-    /// The batch with its acknowledgements; what is not acknowledged leaves its way.
+    /// The batch with its acknowledgements; what is not acknowledged leaves its way. A check without its delivery
+    /// finds a dead letter when it is due.
     fn through(mut self) -> Acknowledged {
-        let mut acks = Vec::with_capacity(self.slots.len());
+        let mut acks = Vec::with_capacity(self.work.news.len());
         let mut ends = Vec::new();
-        for (at, slot) in self.slots.into_iter().enumerate() {
-            match slot {
-                Slot::Acked(ack) => acks.push(ack),
-                Slot::Dead(reason) => ends.push((at, End::Dead(reason))),
-                Slot::Unsent | Slot::Waiting(_) | Slot::Failed(_) => {}
+        for part in self.parts {
+            match part.slot {
+                Slot::Acked(ack) if !part.check => acks.push(ack),
+                Slot::Dead(reason) if !part.check => ends.push((part.at, End::Dead(reason))),
+                // The retry topics take more than the deliveries topic: then there is no delivery either.
+                _ => {}
             }
         }
-        self.work.end(ends, true);
+        self.work.end(ends);
         Acknowledged {
             work: self.work,
             acks,
@@ -110,15 +127,22 @@ impl Sent {
         }
     }
 
-    /// Waits for the answer of every record that waits for one.
+    /// Waits for the answer of every send that waits for one.
     async fn answered(&mut self) {
-        while let Some(slot) = self.slots.get_mut(self.looked_at) {
-            if let Slot::Waiting(delivery) = slot {
-                *slot = match delivery.await {
+        while let Some(part) = self.parts.get_mut(self.looked_at) {
+            if let Slot::Waiting(delivery) = &mut part.slot {
+                part.slot = match delivery.await {
                     Ok(ack) => Slot::Acked(ack),
-                    Err(error) => Slot::of(verdict(Outcome::Send(error))),
+                    Err(error) => {
+                        let travel = &self.work.ways[part.at].travel;
+                        Slot::of(verdict(
+                            Outcome::Send(error),
+                            travel,
+                            self.work.news[part.at].at_ms,
+                        ))
+                    }
                 };
-                self.stopped |= matches!(slot, Slot::Failed(_));
+                self.stopped |= matches!(part.slot, Slot::Failed(_));
             }
             self.looked_at += 1;
         }
@@ -178,13 +202,13 @@ impl Window {
 
     /// Whether something of the oldest batch is left to send.
     pub(crate) fn first_failed(&self) -> bool {
-        self.sent.front().is_some_and(|first| !first.unsent().is_empty())
+        self.sent.front().is_some_and(Sent::is_unsent)
     }
 
     /// Why something is left to send: the reason of the oldest such record that was tried.
     pub(crate) fn failure(&self) -> Option<&str> {
-        let mut slots = self.sent.iter().flat_map(|sent| &sent.slots);
-        slots.find_map(|slot| match slot {
+        let mut parts = self.sent.iter().flat_map(|sent| &sent.parts);
+        parts.find_map(|part| match &part.slot {
             Slot::Failed(reason) => Some(reason.as_str()),
             _ => None,
         })

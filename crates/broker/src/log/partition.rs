@@ -70,6 +70,8 @@ pub(super) struct Log {
     pub(super) dirty_end: bool,
     /// A failed sync could not be taken back: that is tried again before the next append.
     pub(super) broken: bool,
+    /// The broker's time that was given last; `None` until the first append that is given one.
+    stamped_ms: Option<i64>,
     pub(super) deleted: bool,
 }
 
@@ -150,6 +152,7 @@ impl Partition {
             queued: false,
             dirty_end: false,
             broken: false,
+            stamped_ms: None,
             deleted: false,
         };
         let partition = Arc::new_cyclic(|this| Self {
@@ -183,7 +186,10 @@ impl Partition {
             Sequence::OutOfOrder => return Err(AppendError::OutOfOrder),
             Sequence::OldEpoch => return Err(AppendError::OldEpoch),
         }
-        let append_time = self.settings.log_append_time().then(|| self.environment.now_ms());
+        let append_time = self
+            .settings
+            .log_append_time()
+            .then(|| self.append_time(&mut log));
         if let Some(now_ms) = append_time {
             batch::stamp(&mut batch, &mut header, now_ms);
         }
@@ -206,6 +212,14 @@ impl Partition {
             synced,
             lost: false,
         })
+    }
+
+    /// The broker's time, which never falls within a partition, though the machine's clock may.
+    fn append_time(&self, log: &mut Log) -> i64 {
+        let before = log.stamped_ms.unwrap_or_else(|| self.last_stamp(log));
+        let now_ms = self.environment.now_ms().max(before);
+        log.stamped_ms = Some(now_ms);
+        now_ms
     }
 
     /// A batch that is here already is acknowledged again, but not before it is on disk.

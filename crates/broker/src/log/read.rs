@@ -140,6 +140,35 @@ impl Partition {
         greatest.and_then(|timestamp| self.offset_at(timestamp).ok().flatten())
     }
 
+    /// The time of the last batch, if the broker gave it; what cannot be read counts as none. Blocks: asked once
+    /// after a start.
+    pub(super) fn last_stamp(&self, log: &Log) -> i64 {
+        let last = |index: &Index| index.seek(i64::MAX);
+        let written = log.active.as_ref().filter(|a| a.index.position > 0);
+        let place = match (written, log.sealed.last()) {
+            (Some(active), _) => Place {
+                file: Source::Active(Arc::clone(&active.slot)),
+                from: last(&active.index),
+                to: active.index.position,
+            },
+            (None, Some(sealed)) => Place {
+                file: Source::Sealed(segment::log_path(&self.dir, sealed.base_offset)),
+                from: 0,
+                to: 0,
+            },
+            (None, None) => return 0,
+        };
+        let search = || {
+            let (file, place) = self.open_at(place, last)?;
+            find(&file, &place, |header| header.next_offset() == log.next_offset)
+        };
+        let found = self.told(search()).ok().flatten();
+        found.map_or(0, |(_, header)| match header.log_append_time() {
+            true => header.max_timestamp,
+            false => 0,
+        })
+    }
+
     fn place(&self, offset: i64) -> Result<Place, ReadError> {
         let base = {
             let log = self.log.lock();

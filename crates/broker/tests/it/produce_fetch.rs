@@ -264,3 +264,29 @@ async fn a_topic_may_carry_the_brokers_time() {
     assert_eq!(client.offset("stamped", 0, 776_999).await, (0, 777_000));
     assert_eq!(client.offset("stamped", 0, 777_001).await, (-1, -1));
 }
+
+#[tokio::test]
+async fn the_brokers_time_never_falls_within_a_partition_even_over_a_restart() {
+    use carillon_chassis::clock::Clock;
+    let at = |ms: u64| -> fn(&mut carillon_broker::Options) {
+        match ms {
+            9_000 => |o| o.clock = Clock::manual(9_000),
+            5_000 => |o| o.clock = Clock::manual(5_000),
+            _ => |o| o.clock = Clock::manual(12_000),
+        }
+    };
+    let sent = || batch(NOBODY, 99_000, Compression::None, &["a", "b"]);
+    let mut stage = Stage::start_with(at(9_000)).await;
+    let settings = [("message.timestamp.type", "LogAppendTime")];
+    stage.client().await.create("stamped", 1, &settings).await;
+    for (clock, stamp) in [(9_000, 9_000), (5_000, 9_000), (12_000, 12_000), (5_000, 12_000)] {
+        let dir = stage.stop().await;
+        stage = Stage::start_in(dir, at(clock)).await.unwrap();
+        let mut client = stage.client().await;
+        for _ in 0..2 {
+            let told = client.produce("stamped", 0, sent()).await;
+            assert_eq!(told.log_append_time_ms, stamp, "while the clock says {clock}");
+        }
+    }
+    stage.stop().await;
+}

@@ -1,6 +1,6 @@
 //! Errands: what waits for the group's coordinator, so that the poll thread does not.
 //!
-//! In: offsets to commit, partitions whose notes are to be read. Out: marks that know it. Always: one after
+//! In: offsets to commit, partitions whose notes or beginnings are to be read. Out: marks that know it. Always: one after
 //! the other, in the order in which they were asked for, so that an older commit never follows a newer one;
 //! a note that cannot be read costs repetitions, never a record.
 
@@ -17,15 +17,18 @@ use rdkafka::{
 use tracing::{debug, warn};
 
 use crate::{
-    TopicPartition,
-    consumer::group::{Joined, list},
+    StartAt, TopicPartition,
+    consumer::{
+        callbacks::{Joined, list},
+        chosen::{Start, find_starts},
+    },
     offsets::{Commit, note},
 };
 
 /// Errands that may wait. When it is full, a commit is left to the next look and a note unread.
 const WAITING: usize = 16;
 /// How long the coordinator may take to tell what was committed.
-const ANSWER: Duration = Duration::from_secs(3);
+pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
 /// One errand.
 pub(super) enum Errand {
@@ -33,6 +36,12 @@ pub(super) enum Errand {
     Commit(Vec<Commit>, Option<SyncSender<()>>),
     /// Read the notes of the owners before.
     Notes(Vec<TopicPartition>),
+    /// Look where partitions of a follower begin, and say so.
+    Starts(
+        Vec<TopicPartition>,
+        StartAt,
+        SyncSender<Result<Vec<Start>, KafkaError>>,
+    ),
     /// Have the brokers of these say something: see [`super::wakes`].
     Wake(Vec<TopicPartition>),
 }
@@ -53,6 +62,12 @@ pub(super) fn run(consumer: &Joined, errands: &Receiver<Errand>) {
                 }
             }
             Errand::Notes(partitions) => read_notes(consumer, &partitions),
+            Errand::Starts(partitions, otherwise, answer) => {
+                let found = find_starts(consumer, &partitions, otherwise);
+                if answer.try_send(found).is_err() {
+                    debug!("where partitions begin is not asked any more");
+                }
+            }
             Errand::Wake(partitions) => wake(consumer, &partitions),
         }
     }

@@ -1,20 +1,48 @@
 //! Flow: which partitions should be paused.
 //!
-//! In: the assignment, how many records each partition has in flight, what the owner and the queue want.
+//! In: the assignment, how much each partition has in flight, what the owner and the queue want.
 //! Out: what to pause and what to resume now. Always: a change is told once, because a pause throws away
 //! what was fetched ahead; what is assigned anew counts as running. Pure.
 
 use std::collections::HashSet;
 
-use crate::{TopicPartition, offsets::LowWaterMarks};
+use crate::{ConsumerOptions, TopicPartition, offsets::LowWaterMarks};
+
+/// Most bytes that are taken in at once, if the bound of a partition allows for so many.
+const BATCH_BYTES: usize = 8 * 1024 * 1024;
+
+/// A number of records and of bytes of their keys and values.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Amount {
+    pub(crate) records: usize,
+    pub(crate) bytes: usize,
+}
+
+impl Amount {
+    /// Most that may be in flight of a partition.
+    pub(crate) fn in_flight(options: &ConsumerOptions) -> Self {
+        Self {
+            records: options.in_flight_per_partition,
+            bytes: options.in_flight_bytes_per_partition,
+        }
+    }
+
+    /// Most that is taken in between two looks at the bound of a partition.
+    pub(crate) fn batch(options: &ConsumerOptions) -> Self {
+        let bound = Self::in_flight(options);
+        Self {
+            records: options.batch.min(bound.records / 2).max(1),
+            bytes: (bound.bytes / 4).clamp(1, BATCH_BYTES),
+        }
+    }
+}
 
 /// What is paused now, and the bounds.
 #[derive(Debug)]
 pub(crate) struct Flow {
     paused: HashSet<TopicPartition>,
     full: HashSet<TopicPartition>,
-    pause_at: usize,
-    resume_at: usize,
+    pause_at: Amount,
 }
 
 /// What to do.
@@ -25,14 +53,15 @@ pub(crate) struct Changes {
 }
 
 impl Flow {
-    /// Never more than `in_flight` records of a partition, when at most `batch` come before the next look.
-    pub(crate) fn new(in_flight: usize, batch: usize) -> Self {
-        let pause_at = in_flight.saturating_sub(batch).max(1);
+    /// Never more than `bound` of a partition, when at most `batch` comes before the next look.
+    pub(crate) fn new(bound: Amount, batch: Amount) -> Self {
         Self {
             paused: HashSet::new(),
             full: HashSet::new(),
-            pause_at,
-            resume_at: pause_at / 2,
+            pause_at: Amount {
+                records: bound.records.saturating_sub(batch.records).max(1),
+                bytes: bound.bytes.saturating_sub(batch.bytes).max(1),
+            },
         }
     }
 
@@ -53,10 +82,10 @@ impl Flow {
     pub(crate) fn look(&mut self, marks: &LowWaterMarks, hold_all: bool) -> Changes {
         let mut changes = Changes::default();
         for (partition, mark) in marks.iter() {
-            let in_flight = mark.in_flight();
-            if in_flight >= self.pause_at {
+            let (records, bytes) = (mark.in_flight(), mark.open_bytes());
+            if records >= self.pause_at.records || bytes >= self.pause_at.bytes {
                 self.full.insert(partition.clone());
-            } else if in_flight <= self.resume_at {
+            } else if records <= self.pause_at.records / 2 && bytes <= self.pause_at.bytes / 2 {
                 self.full.remove(&partition);
             }
             let wanted = hold_all || self.full.contains(&partition);
@@ -87,18 +116,29 @@ mod tests {
         }
     }
 
+    /// Records of 100 bytes.
     fn marks(in_flight: i64) -> LowWaterMarks {
         let mut marks = LowWaterMarks::default();
         marks.assign(&partition());
         for offset in 0..in_flight {
-            marks.get_mut("t", 0).unwrap().start(offset, None);
+            marks.get_mut("t", 0).unwrap().start(offset, None, 100);
         }
         marks
     }
 
+    fn flow(records: usize, bytes: usize) -> Flow {
+        let options = ConsumerOptions {
+            in_flight_per_partition: records,
+            in_flight_bytes_per_partition: bytes,
+            batch: 2,
+            ..ConsumerOptions::default()
+        };
+        Flow::new(Amount::in_flight(&options), Amount::batch(&options))
+    }
+
     #[test]
     fn a_partition_at_its_bound_is_paused_once_and_resumed_when_half_is_free() {
-        let mut flow = Flow::new(10, 2);
+        let mut flow = flow(10, 1_000_000);
         assert_eq!(flow.look(&marks(7), false), Changes::default());
         assert_eq!(flow.look(&marks(8), false).pause, [partition()]);
         for in_flight in [10, 8, 5] {
@@ -108,8 +148,24 @@ mod tests {
     }
 
     #[test]
+    fn bytes_bound_a_partition_as_records_do_and_half_of_both_must_be_free() {
+        // A batch is a quarter of the bytes, so three quarters are where it ends.
+        let mut flow = flow(20, 1000);
+        assert_eq!(flow.look(&marks(7), false), Changes::default());
+        let mut held = marks(8);
+        assert_eq!(flow.look(&held, false).pause, [partition()]);
+        let mark = held.get_mut("t", 0).unwrap();
+        // Finished above the mark: their bytes are free, and they still count as records.
+        (4..8).for_each(|offset| assert!(mark.finish(offset)));
+        assert_eq!((mark.in_flight(), mark.open_bytes()), (8, 400));
+        assert_eq!(flow.look(&held, false), Changes::default());
+        held.get_mut("t", 0).unwrap().let_go(3);
+        assert_eq!(flow.look(&held, false).resume, [partition()]);
+    }
+
+    #[test]
     fn what_the_owner_paused_stays_paused_over_a_reassignment_and_nothing_else_does() {
-        let mut flow = Flow::new(10, 2);
+        let mut flow = flow(10, 1_000_000);
         assert_eq!(flow.look(&marks(0), true).pause, [partition()]);
         flow.forget(&[partition()]);
         assert_eq!(flow.look(&marks(0), true).pause, [partition()]);
@@ -120,7 +176,7 @@ mod tests {
 
     #[test]
     fn a_pause_of_everything_leaves_full_partitions_paused_when_it_ends() {
-        let mut flow = Flow::new(10, 2);
+        let mut flow = flow(10, 1_000_000);
         assert_eq!(flow.look(&marks(9), true).pause, [partition()]);
         assert_eq!(flow.look(&marks(9), false), Changes::default());
         assert_eq!(flow.look(&marks(0), false).resume, [partition()]);

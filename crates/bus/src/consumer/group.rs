@@ -1,51 +1,66 @@
-//! Group membership: what librdkafka calls back when partitions come and go.
+//! The member of a consumer group.
 //!
-//! In: assignments and revocations, on the poll thread. Out: low-water marks that follow the assignment, and
-//! news for the owner. Always: no callback waits for async code, and each wait in one is bounded, because
-//! librdkafka pauses every partition of a member until it returns. What is taken away is committed before it
-//! is given away.
+//! In: topics. Out: the partitions that the group gives this member. Always: it rebalances cooperatively:
+//! partitions that stay are read on.
 
-use std::{
-    sync::{
-        Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{SyncSender, sync_channel},
-    },
-    time::{Duration, Instant},
-};
+use std::{ops::Deref, time::Duration};
 
-use parking_lot::{Mutex, MutexGuard};
-use rdkafka::{
-    ClientContext, TopicPartitionList,
-    config::{FromClientConfigAndContext, RDKafkaLogLevel},
-    consumer::{BaseConsumer, Consumer, ConsumerContext, Rebalance},
-    error::KafkaError,
-};
-use tracing::{debug, info, warn};
+use carillon_chassis::{metrics::Metrics, tasks::Tasks};
+use rdkafka::{config::FromClientConfigAndContext, consumer::Consumer};
+use tokio::sync::mpsc;
 
 use crate::{
-    BusConfig, BusError, ConsumerOptions, TopicPartition,
+    BusConfig, BusError, ConsumerOptions,
     client::{Watch, millis, reader_settings},
     consumer::{
-        Event, Shared,
-        errands::{self, Errand},
-        hand_over::{HandOver, Handed},
+        Event, Handle,
+        callbacks::{Callbacks, Joined},
+        reader::Source,
     },
-    offsets::Commit,
+    lag::LagOf,
 };
-
-pub(crate) type Joined = BaseConsumer<Callbacks>;
 
 /// librdkafka gives a member up that is not polled for so long.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(60);
-/// How long giving partitions away waits for their commit. librdkafka itself gives one up after the session
-/// timeout; meanwhile the partitions that stay would stand still.
-const COMMIT: Duration = Duration::from_secs(1);
-/// How often the owner's queue is tried while the owner is waited for.
-const LOOK: Duration = Duration::from_millis(1);
+
+/// A member of a consumer group. Dropping it leaves the group in the background; [`GroupConsumer::close`]
+/// waits for that.
+#[derive(Debug)]
+pub struct GroupConsumer(Handle);
+
+impl GroupConsumer {
+    /// Joins a group. `topics` are names, or regular expressions that begin with `^`. The receiver ends
+    /// when the member does.
+    pub fn start(
+        config: &BusConfig,
+        group: &str,
+        topics: &[String],
+        options: ConsumerOptions,
+        metrics: &Metrics,
+        tasks: &Tasks,
+    ) -> Result<(Self, mpsc::Receiver<Event>), BusError> {
+        let watch = Watch::new(config, metrics, "group", LagOf::Committed, topics.to_vec());
+        let start = |callbacks| join(config, group, topics, &options, callbacks);
+        let (handle, receiver) = Handle::start("bus-group", watch, &options, Source::Group, tasks, start)?;
+        Ok((Self(handle), receiver))
+    }
+
+    /// Commits the low-water marks and leaves the group. Drop or drain the receiver beside it: what is in
+    /// the queue is not waited for.
+    pub async fn close(self, deadline: Duration) -> Result<(), BusError> {
+        self.0.close(deadline).await
+    }
+}
+
+impl Deref for GroupConsumer {
+    type Target = Handle;
+    fn deref(&self) -> &Handle {
+        &self.0
+    }
+}
 
 /// Becomes a member of a group.
-pub(crate) fn join(
+fn join(
     config: &BusConfig,
     group: &str,
     topics: &[String],
@@ -69,228 +84,4 @@ pub(crate) fn join(
     let topics: Vec<&str> = topics.iter().map(String::as_str).collect();
     consumer.subscribe(&topics).map_err(|e| BusError::sort(&e))?;
     Ok(consumer)
-}
-
-pub(crate) struct Callbacks {
-    pub(crate) watch: Arc<Watch>,
-    pub(crate) shared: Arc<Shared>,
-    /// Used by the poll thread alone, which is also the one that calls back.
-    pub(super) hand_over: Mutex<HandOver>,
-    /// Partitions that came or went since the poll thread looked last.
-    moved: Mutex<Vec<TopicPartition>>,
-    /// The way to the errands' thread, while it runs.
-    errands: Mutex<Option<SyncSender<Errand>>>,
-    /// The member leaves: its owner takes no more news.
-    leaves: AtomicBool,
-    /// Partitions were resumed since the poll thread looked last.
-    resumed: AtomicBool,
-    /// How long the owner may take to finish what it has begun of partitions that go.
-    patience: Duration,
-}
-
-impl Callbacks {
-    pub(crate) fn new(
-        watch: Arc<Watch>,
-        shared: Arc<Shared>,
-        hand_over: HandOver,
-        options: &ConsumerOptions,
-    ) -> Self {
-        Self {
-            watch,
-            shared,
-            hand_over: Mutex::new(hand_over),
-            moved: Mutex::default(),
-            errands: Mutex::default(),
-            leaves: AtomicBool::new(false),
-            resumed: AtomicBool::new(false),
-            patience: options.hand_over,
-        }
-    }
-
-    /// From now on, errands have a thread.
-    pub(super) fn begin(&self, errands: SyncSender<Errand>) {
-        *self.errands.lock() = Some(errands);
-    }
-
-    /// The errands' thread ends with what waits for it; from now on, errands are run at once.
-    pub(super) fn end(&self) {
-        self.leaves.store(true, Ordering::Release);
-        *self.errands.lock() = None;
-    }
-
-    /// Whether an errand was taken.
-    pub(super) fn ask(&self, errand: Errand) -> bool {
-        let errands = self.errands.lock();
-        errands.as_ref().is_some_and(|way| way.try_send(errand).is_ok())
-    }
-
-    /// What came or went since the last call.
-    pub(super) fn take_moved(&self) -> Vec<TopicPartition> {
-        std::mem::take(&mut *self.moved.lock())
-    }
-
-    /// Whether librdkafka resumed partitions since the last call.
-    pub(super) fn take_resumed(&self) -> bool {
-        self.resumed.swap(false, Ordering::AcqRel)
-    }
-
-    fn assigned(&self, consumer: &Joined, list: &TopicPartitionList) {
-        // A pause survives a revoke inside librdkafka; here it does not.
-        if let Err(e) = consumer.resume(list) {
-            warn!(error = %e, "partitions could not be resumed");
-        }
-        let partitions = partitions(list);
-        let mut marks = self.shared.marks.lock();
-        for partition in &partitions {
-            marks.assign(partition);
-        }
-        drop(marks);
-        // librdkafka asks for the committed offsets at the same time, so this costs the first record nothing.
-        if !self.ask(Errand::Notes(partitions.clone())) {
-            self.shared.hear_nothing(&partitions);
-        }
-        info!(partitions = ?Shown(&partitions), "partitions assigned");
-        self.tell("assigned", &partitions, Event::Assigned(partitions.clone()));
-    }
-
-    fn revoked(&self, consumer: &Joined, list: &TopicPartitionList) {
-        let partitions = partitions(list);
-        let begun = Instant::now();
-        let lost = consumer.assignment_lost();
-        self.hand_over.lock().forget(&partitions, &self.shared);
-        let change = if lost { "lost" } else { "revoked" };
-        self.tell(change, &partitions, Event::Revoked(partitions.clone()));
-        let mut left = 0;
-        if !lost {
-            left = self.wait_for_owner(&partitions);
-            self.commit(consumer, self.due(&partitions));
-        }
-        let mut marks = self.shared.marks.lock();
-        for partition in &partitions {
-            marks.revoke(partition);
-        }
-        drop(marks);
-        let took = begun.elapsed();
-        info!(partitions = ?Shown(&partitions), lost, unfinished = left, took = ?took, "partitions revoked");
-    }
-
-    /// Waits until the owner has finished or let go what it has of these, but not for long. Returns how many
-    /// records it still has.
-    fn wait_for_owner(&self, partitions: &[TopicPartition]) -> usize {
-        let give_up = Instant::now() + self.patience;
-        let mut marks = self.shared.marks.lock();
-        loop {
-            let open = partitions
-                .iter()
-                .filter_map(|p| marks.get(&p.topic, p.partition))
-                .map(crate::offsets::LowWaterMark::open);
-            let open = open.sum();
-            if open == 0 || self.leaves.load(Ordering::Acquire) || Instant::now() >= give_up {
-                return open;
-            }
-            self.shared.changed.wait_for(&mut marks, LOOK);
-            // The owner hears of it when there is room in its queue.
-            let handed = MutexGuard::unlocked(&mut marks, || self.hand_over.lock().try_all());
-            if handed == Handed::Gone {
-                return open;
-            }
-        }
-    }
-
-    fn due(&self, partitions: &[TopicPartition]) -> Vec<Commit> {
-        let marks = self.shared.marks.lock();
-        let due = |p: &TopicPartition| marks.get(&p.topic, p.partition)?.due(p);
-        partitions.iter().filter_map(due).collect()
-    }
-
-    /// Has it committed behind what is being committed, and waits for that, but not for long.
-    fn commit(&self, consumer: &Joined, due: Vec<Commit>) {
-        if due.is_empty() {
-            return;
-        }
-        if self.leaves.load(Ordering::Acquire) {
-            return errands::commit(consumer, &due);
-        }
-        let (done, ended) = sync_channel(1);
-        if !self.ask(Errand::Commit(due, Some(done))) || ended.recv_timeout(COMMIT).is_err() {
-            warn!("partitions are given away before their commit has ended");
-        }
-    }
-
-    fn tell(&self, change: &str, partitions: &[TopicPartition], event: Event) {
-        let labels = self.watch.labels_and(change);
-        self.watch.metrics.rebalances.with_label_values(&labels).inc();
-        self.moved.lock().extend_from_slice(partitions);
-        let mut hand_over = self.hand_over.lock();
-        hand_over.push(event);
-        debug!(change, handed = ?hand_over.try_all(), "told the owner");
-    }
-
-    pub(super) fn count_commit(&self, result: &str) {
-        let labels = self.watch.labels_and(result);
-        self.watch.metrics.commits.with_label_values(&labels).inc();
-    }
-}
-
-impl ClientContext for Callbacks {
-    fn log(&self, level: RDKafkaLogLevel, facility: &str, line: &str) {
-        self.watch.log(level, facility, line);
-    }
-
-    fn stats_raw(&self, statistics: &[u8]) {
-        self.watch.statistics(statistics);
-    }
-
-    fn error(&self, error: KafkaError, reason: &str) {
-        self.watch.error(&error, reason);
-    }
-}
-
-impl ConsumerContext for Callbacks {
-    fn pre_rebalance(&self, consumer: &Joined, rebalance: &Rebalance<'_>) {
-        if let Rebalance::Revoke(list) = rebalance
-            && list.count() > 0
-        {
-            self.revoked(consumer, list);
-        }
-    }
-
-    fn post_rebalance(&self, consumer: &Joined, rebalance: &Rebalance<'_>) {
-        // Those that stay were paused inside librdkafka until here.
-        self.resumed.store(true, Ordering::Release);
-        match rebalance {
-            Rebalance::Assign(list) if list.count() > 0 => self.assigned(consumer, list),
-            Rebalance::Error(e) => warn!(error = %e, "rebalance failed"),
-            Rebalance::Assign(_) | Rebalance::Revoke(_) => {}
-        }
-    }
-}
-
-fn partitions(list: &TopicPartitionList) -> Vec<TopicPartition> {
-    let elements = list.elements();
-    let partition = |element: &rdkafka::topic_partition_list::TopicPartitionListElem<'_>| TopicPartition {
-        topic: element.topic().into(),
-        partition: element.partition(),
-    };
-    elements.iter().map(partition).collect()
-}
-
-/// A list of our partitions.
-pub(crate) fn list(partitions: &[TopicPartition]) -> TopicPartitionList {
-    let mut list = TopicPartitionList::with_capacity(partitions.len());
-    for partition in partitions {
-        list.add_partition(&partition.topic, partition.partition);
-    }
-    list
-}
-
-/// Partitions as they stand in a log line.
-struct Shown<'a>(&'a [TopicPartition]);
-
-impl std::fmt::Debug for Shown<'_> {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_list()
-            .entries(self.0.iter().map(TopicPartition::to_string))
-            .finish()
-    }
 }

@@ -23,6 +23,8 @@ pub struct LowWaterMark {
     next: Option<i64>,
     /// How many are in the owner's hands.
     open: usize,
+    /// Bytes of their keys and values.
+    open_bytes: usize,
     /// The time of the newest record that was read, Unix milliseconds.
     newest_ms: i64,
     /// Counts what became finished, so that a commit knows whether it says everything.
@@ -37,6 +39,8 @@ pub struct LowWaterMark {
 #[derive(Debug, Clone, Copy)]
 struct Entry {
     offset: i64,
+    /// Of its key and value.
+    bytes: u32,
     state: State,
 }
 
@@ -70,26 +74,32 @@ impl LowWaterMark {
         self.waits = false;
     }
 
-    /// A record was read. Returns whether it is to be handed out; if not, the owner before finished it.
+    /// A record was read, with so many bytes of key and value. Returns whether it is to be handed out; if not, the
+    /// owner before finished it.
     ///
     /// When the reader went back (the log was cut, or its offset was reset), what stands at or above the
     /// record is forgotten: it will be read again, and may be something else by now.
-    pub fn start(&mut self, offset: i64, timestamp_ms: Option<i64>) -> bool {
+    pub fn start(&mut self, offset: i64, timestamp_ms: Option<i64>, bytes: usize) -> bool {
         if offset < self.next.unwrap_or(self.ahead.mark) {
             let below = self.window.partition_point(|e| e.offset < offset);
-            let gone = self.window.drain(below..);
-            self.open -= gone.filter(|e| e.state == State::Open).count();
+            for gone in self.window.drain(below..).filter(|e| e.state == State::Open) {
+                self.open -= 1;
+                self.open_bytes -= gone.bytes as usize;
+            }
             self.ahead = Ahead::default();
         }
         self.newest_ms = self.newest_ms.max(timestamp_ms.unwrap_or(0));
         self.next = Some(offset + 1);
         let done = self.ahead.takes(offset, timestamp_ms);
         let state = if done { State::Finished } else { State::Open };
+        // No record of Kafka is larger.
+        let bytes = u32::try_from(bytes).unwrap_or(u32::MAX);
         if !done {
             self.open += 1;
+            self.open_bytes += bytes as usize;
         }
         if !done || !self.window.is_empty() {
-            self.window.push_back(Entry { offset, state });
+            self.window.push_back(Entry { offset, bytes, state });
         }
         !done
     }
@@ -100,10 +110,15 @@ impl LowWaterMark {
             return false;
         };
         let before = std::mem::replace(&mut entry.state, State::Finished);
-        if before == State::Finished {
-            return false;
+        let bytes = entry.bytes as usize;
+        match before {
+            State::Finished => return false,
+            State::LetGo => {}
+            State::Open => {
+                self.open -= 1;
+                self.open_bytes -= bytes;
+            }
         }
-        self.open -= usize::from(before == State::Open);
         self.version += 1;
         while self.window.front().is_some_and(|e| e.state == State::Finished) {
             self.window.pop_front();
@@ -116,7 +131,9 @@ impl LowWaterMark {
         let Some(entry) = self.entry(offset) else { return };
         if entry.state == State::Open {
             entry.state = State::LetGo;
+            let bytes = entry.bytes as usize;
             self.open -= 1;
+            self.open_bytes -= bytes;
         }
     }
 
@@ -139,6 +156,11 @@ impl LowWaterMark {
     /// How many of them are in the owner's hands.
     pub fn open(&self) -> usize {
         self.open
+    }
+
+    /// Bytes of keys and values in the owner's hands.
+    pub fn open_bytes(&self) -> usize {
+        self.open_bytes
     }
 
     /// What to commit, unless that is committed already.

@@ -18,7 +18,7 @@ fn the_mark_stays_below_the_lowest_unfinished_record() {
     let mut mark = LowWaterMark::default();
     assert_eq!(mark.mark(), None);
     for offset in [5, 6, 9] {
-        mark.start(offset, Some(0));
+        mark.start(offset, Some(0), 10);
     }
     assert!(mark.finish(6) && mark.finish(9));
     assert_eq!((mark.mark(), mark.in_flight()), (Some(5), 3));
@@ -29,12 +29,12 @@ fn the_mark_stays_below_the_lowest_unfinished_record() {
 #[test]
 fn a_mark_is_due_until_its_commit_is_acknowledged() {
     let mut mark = LowWaterMark::default();
-    mark.start(7, Some(0));
+    mark.start(7, Some(0), 10);
     let first = mark.due(&partition(0)).unwrap();
     assert_eq!((first.offset, first.note.as_str()), (7, ""));
     mark.committed(&first);
     assert_eq!(mark.due(&partition(0)), None);
-    mark.start(8, Some(0));
+    mark.start(8, Some(0), 10);
     mark.finish(8);
     let noted = mark.due(&partition(0)).unwrap();
     assert!(noted.offset == 7 && !noted.note.is_empty());
@@ -46,7 +46,7 @@ fn a_mark_is_due_until_its_commit_is_acknowledged() {
 fn finishing_after_a_revoke_has_no_effect_and_an_assignment_starts_afresh() {
     let mut marks = LowWaterMarks::default();
     marks.assign(&partition(0));
-    marks.get_mut("t", 0).unwrap().start(3, Some(0));
+    marks.get_mut("t", 0).unwrap().start(3, Some(0), 10);
     assert_eq!(marks.revoke(&partition(0)).unwrap().mark(), Some(3));
     assert!(marks.get_mut("t", 0).is_none() && marks.due().is_empty());
     marks.assign(&partition(0));
@@ -88,7 +88,7 @@ proptest! {
             match step {
                 Step::Start(skip) => {
                     let offset = next + skip;
-                    mark.start(offset, Some(0));
+                    mark.start(offset, Some(0), 10);
                     unfinished.insert(offset);
                     started.push(offset);
                     next = offset + 1;
@@ -99,7 +99,7 @@ proptest! {
                 }
                 Step::Rewind(index) if !started.is_empty() => {
                     let offset = *index.get(&started);
-                    mark.start(offset, Some(0));
+                    mark.start(offset, Some(0), 10);
                     unfinished.retain(|o| *o < offset);
                     unfinished.insert(offset);
                     next = offset + 1;
@@ -178,7 +178,7 @@ impl Model {
             return Ok(());
         };
         let offset = self.position as i64;
-        let handed = self.owner.start(offset, Some(name));
+        let handed = self.owner.start(offset, Some(name), 10);
         if handed && self.known.contains(&name) {
             return Err(format!(
                 "{offset} was repeated, and its owner knew that it is finished"

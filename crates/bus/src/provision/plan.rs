@@ -5,7 +5,7 @@
 
 use std::{collections::HashMap, fmt};
 
-use carillon_schemas::topics::TopicSpec;
+use carillon_schemas::topics::{Timestamps, TopicSpec};
 
 /// One difference between a topic and its specification. Its `Display` says in words what will be done.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,12 +81,16 @@ pub(crate) struct Found {
     pub(crate) settings: HashMap<String, String>,
 }
 
+/// Who says when a record was written.
+const TIMESTAMPS: &str = "message.timestamp.type";
+
 /// The settings that a specification asks for.
-pub(crate) fn settings(spec: &TopicSpec) -> [(&'static str, String); 3] {
+pub(crate) fn settings(spec: &TopicSpec) -> [(&'static str, String); 4] {
     [
         ("retention.ms", spec.retention.as_millis().to_string()),
         ("min.insync.replicas", spec.min_in_sync.to_string()),
         ("max.message.bytes", spec.max_message_bytes.to_string()),
+        (TIMESTAMPS, spec.timestamps.as_str().to_owned()),
     ]
 }
 
@@ -163,8 +167,12 @@ fn partitions(spec: &TopicSpec, found: &Found, cluster: Cluster<'_>) -> Option<C
 }
 
 /// A larger value is set. A smaller one would take something away (records, copies that acknowledge, room
-/// for records), so it is only said.
+/// for records, times that rise), so it is only said.
 fn alter(spec: &TopicSpec, setting: &str, from: &str, to: String) -> Change {
+    if setting == TIMESTAMPS && from == Timestamps::LogAppend.as_str() {
+        let what = format!("{setting} is {from}, {to} specified, under which times may fall");
+        return keep(spec, what);
+    }
     let number = |text: &str| match text.parse::<i64>() {
         // Kafka's word for "without end".
         Ok(-1) => i64::MAX,
@@ -195,7 +203,7 @@ mod tests {
 
     fn spec(partitions: u32) -> TopicSpec {
         TopicSpec {
-            timestamps: carillon_schemas::topics::Timestamps::Create,
+            timestamps: Timestamps::Create,
             name: "t".to_owned(),
             partitions,
             replication: 1,
@@ -259,6 +267,27 @@ mod tests {
         assert!(
             all.len() == 2 && all.iter().all(|c| matches!(c, Change::Keep { .. })),
             "{all:?}"
+        );
+    }
+
+    #[test]
+    fn the_brokers_time_is_set_where_it_is_asked_for_and_never_taken_back() {
+        let stamped = TopicSpec {
+            timestamps: Timestamps::LogAppend,
+            ..spec(1)
+        };
+        let words = |spec: &TopicSpec, found: &TopicSpec| {
+            let all = changes(spec, Some(&as_specified(found)), CLUSTER);
+            all.iter().map(ToString::to_string).collect::<Vec<_>>()
+        };
+        assert_eq!(
+            words(&stamped, &spec(1)),
+            ["set message.timestamp.type of t from CreateTime to LogAppendTime"]
+        );
+        let kept = words(&spec(1), &stamped);
+        assert!(
+            kept.len() == 1 && kept[0].starts_with("leave t as it is"),
+            "{kept:?}"
         );
     }
 

@@ -36,11 +36,15 @@ pub(super) type Shapes = HashMap<String, (u32, u16)>;
 
 type Reply<T> = oneshot::Sender<Result<T, BusError>>;
 
+/// A partition, and what a group has committed of it.
+type Committed = (i32, Option<i64>);
+
 pub(crate) enum Job {
     Plan(Vec<TopicSpec>, Reply<Vec<Change>>),
     Apply(Vec<TopicSpec>, Reply<Vec<Change>>),
     Ends(String, Reply<Vec<(i32, i64, i64)>>),
-    Lag(String, String, Reply<i64>),
+    Committed(String, String, Reply<Vec<Committed>>),
+    Remaining(String, String, Reply<Vec<(i32, i64, i64)>>),
     Ping(Reply<()>),
 }
 
@@ -82,7 +86,8 @@ impl Worker {
             Job::Plan(specs, reply) => self.answer(reply, topics::plan(self, &specs)),
             Job::Apply(specs, reply) => self.answer(reply, topics::apply(self, &specs)),
             Job::Ends(topic, reply) => self.answer(reply, self.ends(&topic)),
-            Job::Lag(group, topic, reply) => self.answer(reply, self.lag(&group, &topic)),
+            Job::Committed(group, topic, reply) => self.answer(reply, self.committed(&group, &topic)),
+            Job::Remaining(group, topic, reply) => self.answer(reply, self.remaining(&group, &topic)),
             Job::Ping(reply) => self.answer(reply, self.ping()),
         }
     }
@@ -116,10 +121,15 @@ impl Worker {
         Ok((topics, metadata.brokers().len()))
     }
 
+    fn partitions(&self, topic: &str) -> Result<u32, BusError> {
+        match self.topics()?.0.get(topic) {
+            Some(&(partitions, _)) => Ok(partitions),
+            None => Err(BusError::Refused(format!("there is no topic {topic}"))),
+        }
+    }
+
     fn ends(&self, topic: &str) -> Result<Vec<(i32, i64, i64)>, BusError> {
-        let Some(&(partitions, _)) = self.topics()?.0.get(topic) else {
-            return Err(BusError::Refused(format!("there is no topic {topic}")));
-        };
+        let partitions = self.partitions(topic)?;
         let low = self.offsets(topic, partitions, Offset::Beginning)?;
         let high = self.offsets(topic, partitions, Offset::End)?;
         (0..partitions as i32)
@@ -152,31 +162,41 @@ impl Worker {
         Ok(offsets)
     }
 
-    /// What the group has not committed yet, over all partitions. Where it never committed anything, all of it.
-    fn lag(&self, group: &str, topic: &str) -> Result<i64, BusError> {
-        let ends = self.ends(topic)?;
+    fn committed(&self, group: &str, topic: &str) -> Result<Vec<Committed>, BusError> {
+        let partitions = 0..self.partitions(topic)? as i32;
         let sort = |e: KafkaError| BusError::sort(&e);
         let mut settings = settings(&self.config)?;
         settings.set("group.id", group);
         // Never subscribed, so the group does not notice it.
         let member: BaseConsumer<Plain> =
             BaseConsumer::from_config_and_context(&settings, Plain(Arc::clone(&self.watch))).map_err(sort)?;
-        let mut list = TopicPartitionList::with_capacity(ends.len());
-        for (partition, ..) in &ends {
-            list.add_partition(topic, *partition);
+        let mut list = TopicPartitionList::with_capacity(partitions.len());
+        for partition in partitions.clone() {
+            list.add_partition(topic, partition);
         }
-        let committed = member
+        let found = member
             .committed_offsets(list, self.config.request_deadline)
             .map_err(sort)?;
-        let behind = ends.iter().map(|(partition, low, high)| {
-            let at = committed
-                .find_partition(topic, *partition)
-                .map(|element| element.offset());
-            match at {
-                Some(Offset::Offset(offset)) => (high - offset).max(0),
-                _ => high - low,
-            }
+        let mut committed = Vec::with_capacity(partitions.len());
+        for partition in partitions {
+            let element = found.find_partition(topic, partition);
+            element.as_ref().map_or(Ok(()), |e| e.error()).map_err(sort)?;
+            committed.push(match element.map(|e| e.offset()) {
+                Some(Offset::Offset(offset)) => (partition, Some(offset)),
+                _ => (partition, None),
+            });
+        }
+        Ok(committed)
+    }
+
+    /// Where the group goes on, and the end. Committed first: what is committed meanwhile lies below the end then.
+    fn remaining(&self, group: &str, topic: &str) -> Result<Vec<(i32, i64, i64)>, BusError> {
+        let committed: HashMap<_, _> = self.committed(group, topic)?.into_iter().collect();
+        let ends = self.ends(topic)?.into_iter().map(|(partition, low, high)| {
+            let at = committed.get(&partition).copied().flatten();
+            let from = at.filter(|at| (low..=high).contains(at)).unwrap_or(low);
+            (partition, from, high)
         });
-        Ok(behind.sum())
+        Ok(ends.collect())
     }
 }

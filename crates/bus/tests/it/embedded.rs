@@ -8,8 +8,12 @@ use std::{
 
 use carillon_broker::{Broker, Options};
 use carillon_bus::{Admin, BusConfig, ConsumerOptions, Record, Tail, TailOptions};
-use carillon_chassis::tasks::Tasks;
-use carillon_schemas::topics::TopicSpec;
+use carillon_chassis::{clock::Clock, tasks::Tasks};
+use carillon_schemas::topics::{Timestamps, TopicSpec};
+use rdkafka::{
+    ClientConfig, Message, Offset, Timestamp, TopicPartitionList,
+    consumer::{BaseConsumer, Consumer},
+};
 use tempfile::TempDir;
 
 use crate::support::{Member, PATIENCE, Place, eventually, outgoing, send_numbers};
@@ -26,6 +30,10 @@ impl Kafka {
     async fn start(dir: &TempDir, listen: Option<SocketAddr>) -> Self {
         let mut options = Options::new(dir.path());
         options.listen = listen.unwrap_or(options.listen);
+        Self::start_with(options).await
+    }
+
+    async fn start_with(options: Options) -> Self {
         let broker = Broker::bind(options).await.unwrap();
         let (tasks, address) = (Tasks::new(), broker.local_addr());
         let shutdown = tasks.shutdown().clone();
@@ -49,7 +57,7 @@ impl Kafka {
 
 fn spec(partitions: u32) -> TopicSpec {
     TopicSpec {
-        timestamps: carillon_schemas::topics::Timestamps::Create,
+        timestamps: Timestamps::Create,
         name: TOPIC.to_owned(),
         partitions,
         replication: 1,
@@ -115,4 +123,38 @@ async fn a_broker_that_restarts_loses_nothing_and_everybody_goes_on() {
     }
     member.consumer.close(Duration::from_secs(10)).await.unwrap();
     kafka.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn records_of_a_stamped_topic_carry_the_time_and_the_type_that_the_broker_gave_them() {
+    let dir = TempDir::new().unwrap();
+    let mut options = Options::new(dir.path());
+    options.clock = Clock::manual(777_000);
+    let kafka = Kafka::start_with(options).await;
+    let place = kafka.place();
+    let stamped = TopicSpec {
+        timestamps: Timestamps::LogAppend,
+        ..spec(1)
+    };
+    let admin = Admin::new(&place.config, &place.metrics).unwrap();
+    admin.apply(&[stamped]).await.unwrap();
+    send_numbers(&place.producer(), TOPIC, 1, 0..3).await;
+    let mut member = place.member("g", TOPIC, ConsumerOptions::default());
+    member.until(|m| m.records.len() == 3).await;
+    assert!(member.records.iter().all(|r| r.timestamp_ms == Some(777_000)));
+
+    let bootstrap = place.config.bootstrap.clone();
+    let typed = move || {
+        let mut config = ClientConfig::new();
+        config
+            .set("bootstrap.servers", bootstrap)
+            .set("group.id", "plain");
+        let consumer: BaseConsumer = config.create().unwrap();
+        let mut list = TopicPartitionList::new();
+        list.add_partition_offset(TOPIC, 0, Offset::Beginning).unwrap();
+        consumer.assign(&list).unwrap();
+        consumer.poll(PATIENCE).unwrap().unwrap().timestamp()
+    };
+    let typed = tokio::task::spawn_blocking(typed).await.unwrap();
+    assert_eq!(typed, Timestamp::LogAppendTime(777_000));
 }

@@ -2,11 +2,11 @@
 
 use std::time::Duration;
 
-use carillon_bus::{ConsumerOptions, Event};
+use carillon_bus::{ConsumerOptions, Event, Record};
 
 use crate::{
     stage::{Lane, Stage, on_both_lanes},
-    support::{eventually, metric, number, send_numbers},
+    support::{eventually, metric, number, outgoing, send_numbers},
 };
 
 on_both_lanes!(
@@ -14,6 +14,7 @@ on_both_lanes!(
     a_second_member_takes_over_what_was_committed_and_finishing_after_that_has_no_effect,
     two_members_share_a_topic_and_one_that_leaves_is_replaced,
     a_partition_at_its_bound_waits_until_records_are_finished_and_loses_none,
+    bytes_in_flight_never_pass_their_bound_by_more_than_a_record,
     an_owner_that_does_not_take_its_queue_pauses_the_partitions_and_gets_everything_later,
     a_pause_of_the_owner_holds_what_is_assigned_meanwhile_and_ends_when_it_says_so,
 );
@@ -98,6 +99,37 @@ async fn a_partition_at_its_bound_waits_until_records_are_finished_and_loses_non
     }
     member.assert_in_order();
     assert_eq!(member.numbers(), (0..500).collect::<Vec<_>>());
+}
+
+async fn bytes_in_flight_never_pass_their_bound_by_more_than_a_record(lane: Lane) {
+    const BOUND: usize = 100_000;
+    let stage = Stage::start(lane, 1).await;
+    let options = ConsumerOptions {
+        in_flight_bytes_per_partition: BOUND,
+        ..ConsumerOptions::default()
+    };
+    let producer = stage.place.producer();
+    // Every seventh record is larger than the bound by itself.
+    let size = |n: u32| if n % 7 == 3 { 2 * BOUND } else { 9_000 };
+    for n in 0..100 {
+        let record = outgoing(&stage.topic, Some(0), "k", "x".repeat(size(n)));
+        producer.send(record).unwrap().await.unwrap();
+    }
+    let mut member = stage.member(options);
+    let mut finished = 0;
+    while finished < 100 {
+        member
+            .until(|m| {
+                let held = m.records[finished..].iter().map(Record::size);
+                held.sum::<usize>() >= BOUND * 3 / 4 || m.records.len() == 100
+            })
+            .await;
+        let held = member.records[finished..].iter().map(Record::size);
+        assert!(held.sum::<usize>() <= BOUND + 2 * BOUND + 1);
+        member.records[finished..].iter().for_each(|r| member.finish(r));
+        finished = member.records.len();
+    }
+    member.assert_in_order();
 }
 
 async fn an_owner_that_does_not_take_its_queue_pauses_the_partitions_and_gets_everything_later(lane: Lane) {

@@ -12,6 +12,7 @@
 
 mod embedded;
 mod faults;
+mod following;
 mod group;
 mod handing_over;
 mod producing;

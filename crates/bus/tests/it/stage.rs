@@ -9,7 +9,7 @@ use std::{
 };
 
 use carillon_broker::{Broker, Options};
-use carillon_bus::{Admin, BusConfig, ConsumerOptions, Tail, TailOptions};
+use carillon_bus::{Admin, BusConfig, ConsumerOptions, Follower, Tail, TailOptions};
 use carillon_bus::{RangeReader, Record};
 use carillon_chassis::tasks::Tasks;
 use carillon_fixtures::shared;
@@ -144,6 +144,10 @@ impl Stage {
 
     pub(crate) fn member(&self, options: ConsumerOptions) -> Member {
         self.place.member(&self.group, &self.topic, options)
+    }
+
+    pub(crate) fn follower(&self, options: ConsumerOptions) -> Member<Follower> {
+        self.place.follower(&self.group, &self.topic, options)
     }
 
     pub(crate) fn tail(&self, from: Vec<(i32, i64)>) -> (Tail, mpsc::Receiver<Vec<Record>>) {

@@ -2,13 +2,15 @@
 
 use std::{
     collections::{BTreeMap, BTreeSet},
+    ops::Deref,
     sync::Arc,
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use carillon_bus::{
-    Ack, BusConfig, ConsumerOptions, Event, GroupConsumer, Outgoing, Producer, Record, TopicPartition,
+    Ack, BusConfig, ConsumerOptions, Event, Follower, GroupConsumer, Handle, Outgoing, Producer, Record,
+    TopicPartition,
 };
 use carillon_chassis::{metrics::Metrics, tasks::Tasks};
 use carillon_schemas::headers::Headers;
@@ -51,12 +53,13 @@ impl Place {
             &self.tasks,
         )
         .unwrap();
-        Member {
-            consumer,
-            events,
-            assigned: BTreeSet::new(),
-            records: Vec::new(),
-        }
+        Member::new(consumer, events)
+    }
+
+    pub(crate) fn follower(&self, group: &str, topic: &str, options: ConsumerOptions) -> Member<Follower> {
+        let (consumer, events) =
+            Follower::start(&self.config, group, topic, options, &self.metrics, &self.tasks).unwrap();
+        Member::new(consumer, events)
     }
 }
 
@@ -96,15 +99,24 @@ pub(crate) fn number(record: &Record) -> u32 {
         .unwrap()
 }
 
-/// A member of a group and what it was told so far.
-pub(crate) struct Member {
-    pub(crate) consumer: GroupConsumer,
+/// A member of a group, or a follower, and what it was told so far.
+pub(crate) struct Member<C = GroupConsumer> {
+    pub(crate) consumer: C,
     pub(crate) events: mpsc::Receiver<Event>,
     pub(crate) assigned: BTreeSet<TopicPartition>,
     pub(crate) records: Vec<Record>,
 }
 
-impl Member {
+impl<C: Deref<Target = Handle>> Member<C> {
+    fn new(consumer: C, events: mpsc::Receiver<Event>) -> Self {
+        Self {
+            consumer,
+            events,
+            assigned: BTreeSet::new(),
+            records: Vec::new(),
+        }
+    }
+
     /// Takes the next event in.
     pub(crate) async fn step(&mut self) {
         let event = tokio::time::timeout(PATIENCE, self.events.recv()).await;

@@ -1,7 +1,7 @@
-//! The member: the loop of a group's poll thread.
+//! The reader: the loop of a consumer's poll thread.
 //!
 //! In: messages of librdkafka. Out: batches in the owner's queue, commits, pauses. Always: it is polled
-//! while it is paused, so that it stays a member; it never waits on the owner for longer than a moment.
+//! while it is paused, so that a member stays one; it never waits on the owner for longer than a moment.
 
 use std::{
     sync::{Arc, atomic::Ordering},
@@ -17,9 +17,10 @@ use crate::{
     ConsumerOptions, Record,
     consumer::{
         Batch, Event, Shared,
+        callbacks::{Joined, list},
+        chosen::Chosen,
         errands::{self, Errand},
-        flow::Flow,
-        group::{Joined, list},
+        flow::{Amount, Flow},
         hand_over::{HandOver, Handed},
         wakes::Wakes,
     },
@@ -39,11 +40,20 @@ const LEAVE: Duration = Duration::from_secs(3);
 /// before them, of the same broker that said where to begin.
 const NOTES: Duration = Duration::from_secs(1);
 
-pub(crate) struct Member {
+/// Who says which partitions are read.
+pub(crate) enum Source {
+    /// The group.
+    Group,
+    /// The owner.
+    Chosen(Chosen),
+}
+
+pub(crate) struct Reader {
     consumer: Arc<Joined>,
+    source: Source,
     shared: Arc<Shared>,
     options: ConsumerOptions,
-    batch: usize,
+    batch: Amount,
     reading: Reading,
     flow: Flow,
     /// The owner's queue was full for too long.
@@ -55,27 +65,40 @@ pub(crate) struct Member {
     failed: bool,
 }
 
-impl Member {
-    pub(crate) fn new(consumer: Joined, shared: Arc<Shared>, options: ConsumerOptions) -> Self {
-        let batch = options.batch.min(options.in_flight_per_partition / 2).max(1);
+impl Source {
+    /// Whether an answer is awaited that begins partitions.
+    fn waits(&self) -> bool {
+        matches!(self, Self::Chosen(chosen) if chosen.waits())
+    }
+}
+
+impl Reader {
+    pub(crate) fn new(
+        consumer: Joined,
+        shared: Arc<Shared>,
+        options: ConsumerOptions,
+        source: Source,
+    ) -> Self {
+        let batch = Amount::batch(&options);
         let watch = &consumer.context().watch;
         Self {
             received: watch.metrics.received.with_label_values(&watch.labels()),
             skipped: watch.metrics.skipped.with_label_values(&watch.labels()),
-            flow: Flow::new(options.in_flight_per_partition, batch),
+            flow: Flow::new(Amount::in_flight(&options), batch),
             reading: Reading::default(),
             last_commit: Instant::now(),
             full: false,
             wakes: Wakes::default(),
             failed: false,
             consumer: Arc::new(consumer),
+            source,
             shared,
             options,
             batch,
         }
     }
 
-    /// Polls until it is told to stop, then leaves the group: that revokes what is assigned, which commits it.
+    /// Polls until it is told to stop, then gives back what is assigned, which commits it.
     pub(crate) fn run(mut self, stop: &Stop) {
         let consumer = Arc::clone(&self.consumer);
         let (way, errands) = errands::queue();
@@ -86,7 +109,10 @@ impl Member {
             self.poll_until(stop);
             consumer.context().end();
         });
-        self.leave();
+        match &mut self.source {
+            Source::Group => self.leave(),
+            Source::Chosen(chosen) => chosen.end_all(&consumer),
+        }
     }
 
     /// Gives everything back before the consumer is closed. librdkafka 2.12 waits for ever when a rebalance is
@@ -110,6 +136,7 @@ impl Member {
 
     fn poll_until(&mut self, stop: &Stop) {
         while !stop.is_set() && !self.failed {
+            self.follow();
             let handed = self.consumer.context().hand_over.lock().try_all();
             match handed {
                 Handed::Gone => break,
@@ -122,13 +149,22 @@ impl Member {
                 Handed::All => {
                     self.full = false;
                     self.steer();
-                    let soon = self.flow.waits() || self.wakes.is_pending();
+                    let soon = self.flow.waits() || self.wakes.is_pending() || self.source.waits();
                     let wait = if soon { BUSY } else { IDLE };
                     self.take_in(wait);
                 }
             }
             self.wake_if_due();
             self.commit_if_due();
+        }
+    }
+
+    /// Begins and ends what the owner has chosen.
+    fn follow(&mut self) {
+        if let Source::Chosen(chosen) = &mut self.source
+            && chosen.follow(&self.consumer)
+        {
+            self.flow.forget(&self.consumer.context().take_moved());
         }
     }
 
@@ -178,10 +214,14 @@ impl Member {
     /// Takes what is there, up to a batch, after waiting for the first record.
     fn take_in(&mut self, wait: Duration) {
         let mut records = Vec::new();
-        let mut wait = wait;
-        while records.len() < self.batch {
+        let (mut wait, mut bytes) = (wait, 0);
+        while records.len() < self.batch.records && bytes < self.batch.bytes {
             match self.consumer.poll(wait) {
-                Some(Ok(message)) => records.push(self.reading.record(&message)),
+                Some(Ok(message)) => {
+                    let record = self.reading.record(&message);
+                    bytes += record.size();
+                    records.push(record);
+                }
                 Some(Err(e)) => {
                     poll_failed(&e, &mut self.failed);
                     break;
@@ -206,7 +246,7 @@ impl Member {
             records.retain(|record| {
                 let mark = marks.get_mut(&record.topic, record.partition);
                 gone += usize::from(mark.is_none());
-                mark.is_some_and(|mark| mark.start(record.offset, record.timestamp_ms))
+                mark.is_some_and(|mark| mark.start(record.offset, record.timestamp_ms, record.size()))
             });
             drop(marks);
             self.skipped.inc_by((polled - records.len() - gone) as u64);

@@ -4,11 +4,13 @@
 //! Always: only a record behind the first, in the same partition, is not the first; its offset cannot be
 //! committed before the first one's, so that dropping it loses nothing in a crash.
 
-use std::collections::{HashMap, hash_map::Entry};
+use std::{
+    collections::{HashMap, hash_map::Entry},
+    sync::Arc,
+};
 
 use carillon_bus::Record;
 use carillon_schemas::{NotificationId, TenantId};
-use carillon_store::NewNotification;
 use parking_lot::Mutex;
 
 use crate::work::Work;
@@ -19,8 +21,9 @@ type Key = (TenantId, NotificationId);
 #[derive(Default)]
 pub(crate) struct OnTheWay(Mutex<HashMap<Key, Place>>);
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 struct Place {
+    topic: Arc<str>,
     partition: i32,
     offset: i64,
 }
@@ -29,18 +32,19 @@ impl OnTheWay {
     /// A batch begins. Says of each record whether it is the first of its notification.
     pub(crate) fn enter(&self, work: &Work) -> Vec<bool> {
         let mut places = self.0.lock();
-        let records = work.records.iter().zip(&work.news);
-        records
-            .map(|(record, new)| {
-                let here = place(record);
-                match places.entry(key(new)) {
+        work.iter()
+            .map(|(way, new)| {
+                let here = place(&way.record);
+                let key = (new.envelope.tenant_id.clone(), new.envelope.notification_id);
+                match places.entry(key) {
                     Entry::Vacant(vacant) => {
                         vacant.insert(here);
                         true
                     }
                     Entry::Occupied(first) => {
                         let first = first.get();
-                        first.partition != here.partition || first.offset >= here.offset
+                        let same = first.partition == here.partition && first.topic == here.topic;
+                        !same || first.offset >= here.offset
                     }
                 }
             })
@@ -50,14 +54,9 @@ impl OnTheWay {
     /// A batch ends.
     pub(crate) fn leave(&self, work: &Work) {
         let mut places = self.0.lock();
-        let on_the_way = work.records.iter().zip(&work.news);
-        let ended = work
-            .ended
-            .iter()
-            .filter_map(|ended| Some((&ended.record, ended.new.as_ref()?)));
-        for (record, new) in on_the_way.chain(ended) {
-            if let Entry::Occupied(first) = places.entry(key(new))
-                && *first.get() == place(record)
+        for (way, tenant, id) in work.names() {
+            if let Entry::Occupied(first) = places.entry((tenant, id))
+                && *first.get() == place(&way.record)
             {
                 first.remove();
             }
@@ -65,12 +64,9 @@ impl OnTheWay {
     }
 }
 
-fn key(new: &NewNotification) -> Key {
-    (new.envelope.tenant_id.clone(), new.envelope.notification_id)
-}
-
 fn place(record: &Record) -> Place {
     Place {
+        topic: Arc::clone(&record.topic),
         partition: record.partition,
         offset: record.offset,
     }
@@ -78,13 +74,12 @@ fn place(record: &Record) -> Place {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use super::*;
-    use crate::{open::open, work::End, work::sample};
+    use crate::{work::End, work::sample};
 
     fn work(records: Vec<Record>) -> Work {
-        Work::open(records, |r| open(r, &Arc::from("r1"), 0), |_| End::Done)
+        let items = records.into_iter().map(sample::item_of).collect();
+        Work::begin(items, Vec::new(), false)
     }
 
     /// The same notification at another place.
@@ -109,6 +104,9 @@ mod tests {
         let mut other = sample::record("globex", 0);
         other.offset = 3;
         assert_eq!(on_the_way.enter(&work(vec![other])), [true]);
+        let mut elsewhere = again(0, 4);
+        elsewhere.topic = "carillon.redrive.v1".into();
+        assert_eq!(on_the_way.enter(&work(vec![elsewhere])), [true]);
     }
 
     #[test]
@@ -120,7 +118,7 @@ mod tests {
         assert_eq!(on_the_way.enter(&second), [false]);
         on_the_way.leave(&second);
         assert_eq!(on_the_way.enter(&work(vec![again(0, 2)])), [false]);
-        first.end(vec![(0, End::Done)], false);
+        first.end(vec![(0, End::Done)]);
         on_the_way.leave(&first);
         assert_eq!(on_the_way.enter(&work(vec![again(0, 3)])), [true]);
     }
