@@ -123,7 +123,7 @@ fn row(
 }
 
 /// The dead letter of a record. Its key is the record's, which is the tenant wherever there is one.
-fn letter(topic: &Arc<str>, record: &Record, reason: &Reason) -> Outgoing {
+pub(crate) fn letter(topic: &Arc<str>, record: &Record, reason: &Reason) -> Outgoing {
     let mut headers = record.headers.clone();
     if headers.get(headers::ORIGIN).is_none() {
         headers.set(headers::ORIGIN, origin(record));

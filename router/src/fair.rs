@@ -20,6 +20,7 @@ use carillon_bus::TopicPartition;
 use carillon_schemas::{Stream, TenantId, notification::Priority};
 use tokio::time::Instant;
 
+use crate::work::{Item, LaneClass};
 use lane::{Lane, ring};
 #[allow(unused_imports, reason = "the pipeline takes it into use")]
 pub(crate) use report::{LaneReport, Report};
@@ -44,31 +45,34 @@ pub(crate) trait Queued {
     fn stands_in(&self, partition: &TopicPartition) -> bool;
 }
 
-/// A tenant has a lane per class.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub(crate) enum LaneClass {
-    /// First attempts and retries.
-    Ordinary,
-    /// What an operator put back in, and may wait.
-    Redrive,
-}
-
 impl LaneClass {
-    pub(crate) const ALL: [Self; 2] = [Self::Ordinary, Self::Redrive];
-
-    /// The label.
-    pub(crate) fn as_str(self) -> &'static str {
-        match self {
-            Self::Ordinary => "ordinary",
-            Self::Redrive => "redrive",
-        }
-    }
-
+    /// Its share, beside the tenant's other lanes.
     fn weight(self) -> u64 {
         match self {
             Self::Ordinary => 8,
             Self::Redrive => 1,
         }
+    }
+}
+
+impl Queued for Item {
+    fn tenant(&self) -> &TenantId {
+        self.tenant()
+    }
+    fn class(&self) -> LaneClass {
+        self.class()
+    }
+    fn stream(&self) -> &Stream {
+        self.stream()
+    }
+    fn priority(&self) -> Priority {
+        self.priority()
+    }
+    fn bytes(&self) -> usize {
+        self.bytes()
+    }
+    fn stands_in(&self, partition: &TopicPartition) -> bool {
+        self.is_of(std::slice::from_ref(partition))
     }
 }
 

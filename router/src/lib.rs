@@ -32,6 +32,8 @@ mod receipts;
 mod router;
 mod schedule;
 mod settle;
+#[cfg(test)]
+mod sim;
 mod sources;
 mod trail;
 mod travel;

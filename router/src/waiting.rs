@@ -47,6 +47,13 @@ impl<T> Waiting<T> {
         line.pop_front_if(|(due, _)| *due <= now_ms)
     }
 
+    /// Puts back what was taken and cannot go on yet, because its lane is full.
+    #[allow(dead_code, reason = "the pipeline takes it into use with the lanes")]
+    pub(crate) fn put_back(&mut self, partition: &TopicPartition, due_ms: u64, what: T) {
+        let line = self.partitions.entry(partition.clone()).or_default();
+        line.push_front((due_ms, what));
+    }
+
     /// Takes out what another router is about to get.
     pub(crate) fn revoke(&mut self, partitions: &[TopicPartition]) -> Vec<T> {
         let lines = partitions.iter().filter_map(|gone| self.partitions.remove(gone));

@@ -8,12 +8,7 @@ use carillon_schemas::{NotificationId, Stream, TenantId, notification::Priority}
 use carillon_store::{Head, NewNotification};
 use tokio::{sync::OwnedSemaphorePermit, time::Instant};
 
-use crate::{
-    fair::{LaneClass, Queued},
-    sources::Source,
-    travel::Travel,
-    verdict::Reason,
-};
+use crate::{sources::Source, travel::Travel, verdict::Reason};
 
 /// A record that can be handled.
 #[derive(Debug)]
@@ -24,32 +19,49 @@ pub(crate) struct Item {
     pub(crate) source: Source,
 }
 
-impl Queued for Item {
-    fn tenant(&self) -> &TenantId {
+/// Which of its tenant's lanes an item waits in.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub(crate) enum LaneClass {
+    /// As it came.
+    Ordinary,
+    /// Put back in from the dead letters.
+    Redrive,
+}
+
+impl Item {
+    /// Whose it is.
+    pub(crate) fn tenant(&self) -> &TenantId {
         &self.new.envelope.tenant_id
     }
 
-    fn class(&self) -> LaneClass {
+    /// Which of its tenant's lanes it waits in.
+    pub(crate) fn class(&self) -> LaneClass {
         match self.travel.redrive {
             0 => LaneClass::Ordinary,
             _ => LaneClass::Redrive,
         }
     }
 
-    fn stream(&self) -> &Stream {
+    /// The stream whose order it is part of.
+    pub(crate) fn stream(&self) -> &Stream {
         &self.new.stream
     }
 
-    fn priority(&self) -> Priority {
+    /// How urgent it is among its tenant's.
+    pub(crate) fn priority(&self) -> Priority {
         self.new.envelope.priority
     }
 
-    fn bytes(&self) -> usize {
+    /// What it weighs: the bytes of its key and its value.
+    pub(crate) fn bytes(&self) -> usize {
         self.record.size()
     }
 
-    fn stands_in(&self, partition: &TopicPartition) -> bool {
-        self.record.partition == partition.partition && self.record.topic == partition.topic
+    /// Whether it came from one of these partitions.
+    pub(crate) fn is_of(&self, partitions: &[TopicPartition]) -> bool {
+        let record = &self.record;
+        let of = |p: &TopicPartition| p.partition == record.partition && p.topic == record.topic;
+        partitions.iter().any(of)
     }
 }
 

@@ -11,7 +11,7 @@ use carillon_bus::{BusConfig, Producer, RangeReader};
 use carillon_chassis::tasks::Tasks;
 use carillon_fanout::{Fanout, FanoutConfig, FanoutDeps};
 use carillon_ingest::{Ingest, IngestConfig, IngestDeps};
-use carillon_router::{Router, RouterConfig, RouterDeps};
+use carillon_router::{ChannelLimits, Router, RouterConfig, RouterDeps};
 use carillon_schemas::topics::{Layout, Topics};
 use carillon_store::{Fsync as StoreFsync, NotificationStore, PageKey, StoreConfig};
 
@@ -173,6 +173,16 @@ fn drain(settings: &Settings) -> Duration {
     Duration::from_secs(settings.stop_within_seconds) / 3
 }
 
+/// What the channels allow, by tenant and channel.
+fn channel_limits(settings: &Settings) -> ChannelLimits {
+    let limits = settings.router.channel_limits.iter();
+    let limits = limits.map(|limit| {
+        let channel = (limit.tenant.clone(), limit.channel.clone());
+        (channel, limit.max_bytes.get())
+    });
+    limits.collect()
+}
+
 /// Makes a router and runs it.
 pub(crate) fn start_router(
     settings: &Settings,
@@ -185,7 +195,7 @@ pub(crate) fn start_router(
     let mut config = RouterConfig::new(settings.router.group.clone(), node);
     config.shards = shards;
     config.generation = GENERATION;
-    // `settings.router.channel_limits` goes here, once the router asks for it.
+    config.channel_limits = channel_limits(settings);
     config.drain = config.drain.min(drain(settings));
     let tasks = Tasks::new();
     let deps = RouterDeps {

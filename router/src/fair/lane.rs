@@ -7,7 +7,8 @@ use std::time::Duration;
 
 use carillon_schemas::{TenantId, notification::Priority};
 
-use super::{LaneClass, slab::Chain};
+use super::slab::Chain;
+use crate::work::LaneClass;
 
 /// Turns of high, normal and low, when all three wait.
 const SHARES: [i32; 3] = [4, 2, 1];

@@ -8,7 +8,8 @@ use std::time::Duration;
 use carillon_schemas::TenantId;
 use tokio::time::Instant;
 
-use super::{Fair, LaneClass, Queued, slab::Id};
+use super::{Fair, Queued, slab::Id};
+use crate::work::LaneClass;
 
 /// Figures of a lane, or of several together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]

@@ -1,0 +1,91 @@
+//! Thousands of schedules, and the bugs that they must find.
+
+use std::{collections::BTreeMap, time::Instant};
+
+use super::{Bug, schedule, setting};
+
+/// Schedules of a test run: about half a minute in a debug build.
+const SCHEDULES: u64 = 1_200;
+/// Schedules in which a bug must be found.
+const TO_FIND: u64 = 300;
+
+#[test]
+fn no_schedule_breaks_a_rule() {
+    let corpus = include_str!("corpus.txt").lines();
+    let corpus = corpus.filter_map(|line| line.split_whitespace().next()?.parse::<u64>().ok());
+    let (first, count) = (
+        setting("SIM_SEED").unwrap_or(1),
+        setting("SIM_SCHEDULES").unwrap_or(SCHEDULES),
+    );
+    let began = Instant::now();
+    let mut broken = BTreeMap::new();
+    let mut ran = 0;
+    for seed in corpus.chain(first..first + count) {
+        let violations = schedule(seed, None);
+        ran += 1;
+        if let Some(first) = violations.into_iter().next() {
+            println!("seed {seed}: {} {}", first.rule, first.text);
+            broken.insert(seed, first.rule);
+        }
+        if broken.len() >= 10 {
+            break;
+        }
+    }
+    let minutes = began.elapsed().as_secs_f64() / 60.0;
+    println!(
+        "{ran} schedules in {:.1} s: {:.0} per minute",
+        minutes * 60.0,
+        ran as f64 / minutes
+    );
+    assert!(
+        broken.is_empty(),
+        "seeds and the rules that they break: {broken:?}"
+    );
+}
+
+fn finds(bug: Bug, rules: &[&str]) {
+    let mut by_rule: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut first = None;
+    for seed in 1..=TO_FIND {
+        let violations = schedule(seed, Some(bug));
+        let mut broken: Vec<_> = violations.iter().map(|v| v.rule).collect();
+        broken.sort_unstable();
+        broken.dedup();
+        for rule in broken {
+            *by_rule.entry(rule).or_default() += 1;
+        }
+        first = first.or((!violations.is_empty()).then_some(seed));
+        if seed >= 40 && rules.iter().all(|rule| by_rule.contains_key(rule)) {
+            break;
+        }
+    }
+    println!("{bug:?}: first found by seed {first:?}; schedules by rule {by_rule:?}");
+    for rule in rules {
+        assert!(by_rule.contains_key(rule), "{bug:?} is not found by {rule}");
+    }
+}
+
+#[test]
+fn acknowledging_before_the_store_has_it_is_found() {
+    finds(Bug::AckBeforeStore, &["R4", "R1"]);
+}
+
+#[test]
+fn committing_the_high_water_mark_is_found() {
+    finds(Bug::CommitHighWater, &["R4", "R1"]);
+}
+
+#[test]
+fn dropping_a_dead_letter_whose_write_failed_is_found() {
+    finds(Bug::DropFailedDeadLetter, &["R1", "R4"]);
+}
+
+#[test]
+fn a_partition_that_stays_paused_after_a_rebalance_is_found() {
+    finds(Bug::NoResumeAfterRebalance, &["R9"]);
+}
+
+#[test]
+fn skipping_the_tenant_check_is_found() {
+    finds(Bug::SkipTenantCheck, &["R11"]);
+}
