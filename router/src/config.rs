@@ -74,6 +74,8 @@ pub struct Batching {
     /// Records on their way behind the queues of the tenants, all batches together: how much work of others a
     /// record finds before it.
     pub on_the_way: usize,
+    /// Records on their way to the overflow; when they are, more wait in memory, and in the end the consumer.
+    pub spilled: usize,
     /// Batches persisted and waiting for their dispatch; when they wait, nothing more is persisted.
     pub persisted: usize,
     /// Batches sent and waiting for Kafka's acknowledgement; when they wait, nothing more is sent.
@@ -90,6 +92,7 @@ impl Default for Batching {
             ahead: 8_192,
             in_flight_per_partition: 2_000,
             on_the_way: 4_096,
+            spilled: 1_024,
             persisted: 2,
             window: 8,
             acknowledged: 4,
@@ -127,6 +130,7 @@ impl RouterConfig {
             b.ahead,
             b.in_flight_per_partition,
             b.on_the_way,
+            b.spilled,
             b.persisted,
             self.ladder.in_flight_per_partition,
             b.window,
