@@ -8,7 +8,7 @@ pub mod history;
 pub mod kinds;
 pub mod plan;
 mod random;
-mod recovery;
+pub mod recovery;
 mod rules;
 pub mod seeded;
 mod table;

@@ -133,6 +133,7 @@ pub fn recipe(place: &Place, number: u64, now_ms: u64, special: &[Kind], only: O
     let kind = only.unwrap_or(drawn);
     let mut submission = Submission::text(format!("n={number}"));
     submission.channel = Some(place.1.clone());
+    submission.kind = Some(kind.as_str().to_owned());
     match kind {
         Kind::Plain => {}
         Kind::Priority => {
