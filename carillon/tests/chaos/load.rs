@@ -24,10 +24,12 @@ use tokio::{
 use crate::{ground::Ground, settings::Settings};
 
 pub(crate) const TENANTS: [&str; 4] = ["amber", "birch", "cedar", "dune"];
-const CHANNELS: [&str; 3] = ["alerts", "orders", "news"];
-/// Between two numbers of one publisher: twelve of them make about 120 notifications a second, which leaves some of two
+const CHANNELS: [&str; 3] = ["alerts", "orders", UNKEYED];
+/// The channel that is published to without idempotency keys: accepted while the store is away.
+const UNKEYED: &str = "news";
+/// Between two numbers of one publisher: twelve of them make at most 200 notifications a second, which leaves some of two
 /// cores to eleven processes.
-const PAUSE: Duration = Duration::from_millis(85);
+const PAUSE: Duration = Duration::from_millis(60);
 /// The same for what is too large, and for poison.
 const SELDOM: Duration = Duration::from_millis(500);
 /// So many frames of each place at each listener after a fault are a flow again.
@@ -79,7 +81,7 @@ impl Load {
         let places = history.lock().places.clone();
         for (place, (tenant, channel)) in places.iter().enumerate() {
             let token = &load.tokens.iter().find(|(name, _)| name == tenant).unwrap().1;
-            let mix = mix(settings, channel.as_str() == LIMITED);
+            let mix = mix(settings, channel.as_str());
             let publisher = MixedPublisher::start(&ingest, token, place, history, mix);
             load.publishers.push(publisher);
         }
@@ -132,10 +134,12 @@ impl Drop for Load {
     }
 }
 
-fn mix(settings: &Settings, limited: bool) -> Mix {
+fn mix(settings: &Settings, channel: &str) -> Mix {
+    let limited = channel == LIMITED;
     let special = settings.special.iter().copied();
     Mix {
         special: special.filter(|kind| *kind != Kind::TooLarge).collect(),
+        keyed: channel != UNKEYED,
         only: limited.then_some(Kind::TooLarge),
         pause: if limited { SELDOM } else { PAUSE },
     }

@@ -8,12 +8,14 @@ use std::{sync::Arc, time::Duration};
 use carillon_chassis::clock::Clock;
 use carillon_testkit::{
     aftermath,
-    chaos::{History, Report, Round, check, history::Strike, recovery::recovery},
+    chaos::{Fault, History, Report, Round, check, history::Strike, recovery::recovery, seeded::Step},
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
 
-use crate::{evidence::Evidence, ground::Ground, load::Load, settings::Settings};
+use crate::{
+    evidence::Evidence, ground::Ground, load::Load, seeded::refuse_dead_letters, settings::Settings,
+};
 
 /// A running run.
 pub(crate) struct Run {
@@ -28,7 +30,7 @@ pub(crate) struct Run {
 impl Run {
     /// Starts the ground and the load; returns when everything flows.
     pub(crate) async fn start(settings: Settings) -> Self {
-        println!("SEED={} on {:?}, {settings:?}", settings.seed, settings.ground);
+        println!("{settings}");
         let ground = Ground::start(&settings).await;
         let history = Arc::new(Mutex::new(History::default()));
         let evidence = Evidence::new(&settings, ground.logs(), &history);
@@ -56,6 +58,48 @@ impl Run {
         }
     }
 
+    /// Goes through a script, step by step.
+    pub(crate) async fn perform(&mut self, steps: &[Step]) {
+        let mut begun: Vec<Strike> = Vec::new();
+        for step in steps {
+            match step {
+                Step::Wait(time) => sleep(*time).await,
+                Step::RefuseDeadLetters(refuse) => refuse_dead_letters(&self.ground.bus(), *refuse).await,
+                Step::Begin(fault) => {
+                    begun.push(self.begin(fault, false).await);
+                    println!("begun: {fault}");
+                }
+                Step::Undo(fault, alone) => {
+                    self.ground.undo(fault).await;
+                    println!("undone: {fault}");
+                    let at = begun.iter().position(|strike| strike.fault == *fault).unwrap();
+                    let now = self.clock.unix_ms();
+                    let strike = Strike {
+                        alone: *alone,
+                        undone: now,
+                        until: now,
+                        ..begun.remove(at)
+                    };
+                    self.load.history.lock().strikes.push(strike);
+                }
+            }
+        }
+    }
+
+    async fn begin(&mut self, fault: &Fault, alone: bool) -> Strike {
+        let at = self.clock.unix_ms();
+        let bad = self.ground.begin(fault).await;
+        self.load.history.lock().bad_ends.extend(bad);
+        Strike {
+            fault: *fault,
+            alone,
+            at,
+            undone: 0,
+            flowed: 0,
+            until: 0,
+        }
+    }
+
     async fn strike(&mut self, round: &Round) {
         let after = self.clock.unix_ms();
         for fault in &round.faults {
@@ -68,17 +112,7 @@ impl Run {
         let mut strikes = Vec::new();
         let begun = Instant::now();
         for fault in &round.faults {
-            let at = self.clock.unix_ms();
-            let bad = self.ground.begin(fault).await;
-            self.load.history.lock().bad_ends.extend(bad);
-            strikes.push(Strike {
-                fault: *fault,
-                alone: round.alone,
-                at,
-                undone: 0,
-                flowed: 0,
-                until: 0,
-            });
+            strikes.push(self.begin(fault, round.alone).await);
         }
         strikes.sort_by_key(|strike| strike.fault.lasts);
         for strike in &mut strikes {

@@ -3,7 +3,7 @@
 //! In: `SEED`, `MINUTES`, `KINDS`, `RECOVERY_PERCENT`. Out: settings. Always: what is not said has a default that is
 //! printed.
 
-use std::{str::FromStr, time::Duration};
+use std::{fmt, str::FromStr, time::Duration};
 
 use carillon_chassis::clock::Clock;
 use carillon_testkit::chaos::{Ground, Kind, Limits};
@@ -54,6 +54,19 @@ impl Settings {
     /// Whether a kind of notifications is part of the load.
     pub(crate) fn has(&self, kind: Kind) -> bool {
         self.special.contains(&kind)
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lane, minutes) = (self.ground, self.lasts.as_secs_f64() / 60.0);
+        write!(f, "SEED={} MINUTES={minutes} on {lane:?}; plain", self.seed)?;
+        for kind in &self.special {
+            write!(f, ", {kind}")?;
+        }
+        let poison = if self.poison { ", poison" } else { "" };
+        f.write_str(poison)?;
+        self.bug.map_or(Ok(()), |bug| write!(f, "; seeded bug {bug}"))
     }
 }
 

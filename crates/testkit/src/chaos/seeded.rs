@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::plan::{Action, Fault, Round, Target};
+use super::plan::{Action, Fault, Target};
 
 /// The variable that switches a bug on, in a binary with the feature `seeded-bugs`.
 pub const VARIABLE: &str = "CARILLON_SEEDED_BUG";
@@ -30,15 +30,28 @@ pub enum Provoked {
     Poison,
     /// The dead-letter topic takes nothing for a while.
     DeadLettersRefused,
-    /// A router joins while partitions are paused because the store stands still.
+    /// A router loses partitions that are paused because the store stands still, and gets them back when it goes on.
     RebalanceWhilePaused,
+}
+
+/// A step of a provocation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Step {
+    /// A fault strikes.
+    Begin(Fault),
+    /// It is undone. Whether it stood alone: then its recovery is held against the target.
+    Undo(Fault, bool),
+    /// Nothing happens for so long.
+    Wait(Duration),
+    /// The dead-letter topic takes nothing from now on, or everything again.
+    RefuseDeadLetters(bool),
 }
 
 /// Every bug.
 pub const BUGS: [SeededBug; 5] = [
     SeededBug {
         name: "ack_before_store",
-        breaks: &["R1"],
+        breaks: &["R1", "states"],
         provoked: Provoked::RouterDiesWhileTheStoreStandsStill,
     },
     SeededBug {
@@ -53,7 +66,7 @@ pub const BUGS: [SeededBug; 5] = [
     },
     SeededBug {
         name: "no_resume_after_rebalance",
-        breaks: &["R9", "R1"],
+        breaks: &["R9", "R1", "recovery"],
         provoked: Provoked::RebalanceWhilePaused,
     },
     SeededBug {
@@ -64,37 +77,61 @@ pub const BUGS: [SeededBug; 5] = [
 ];
 
 impl Provoked {
-    /// The faults that do it.
-    pub fn rounds(self) -> Vec<Round> {
-        let fault = |target, action, seconds| Fault {
+    /// Every way.
+    pub const ALL: [Self; 4] = [
+        Self::RouterDiesWhileTheStoreStandsStill,
+        Self::Poison,
+        Self::DeadLettersRefused,
+        Self::RebalanceWhilePaused,
+    ];
+
+    /// What is done.
+    pub fn steps(self) -> Vec<Step> {
+        use Step::{Begin, RefuseDeadLetters, Undo, Wait};
+        let seconds = |seconds| Wait(Duration::from_secs(seconds));
+        let fault = |target, action| Fault {
             target,
             action,
-            lasts: Duration::from_secs(seconds),
+            lasts: Duration::ZERO,
         };
-        let (store, kill) = (Target::Cassandra, Action::Kill);
-        let round = |faults| Round {
-            faults,
-            alone: false,
-            rest: Duration::from_secs(3),
-        };
+        let store = fault(Target::Cassandra, Action::Pause);
         match self {
-            Self::Poison | Self::DeadLettersRefused => vec![],
-            Self::RouterDiesWhileTheStoreStandsStill => [0, 1]
-                .map(|n| {
-                    let pause = fault(store, Action::Pause, 12);
-                    round(vec![
-                        pause,
-                        fault(Target::Router(n), kill, 9),
-                        fault(Target::Router(1 - n), kill, 10),
-                    ])
-                })
-                .to_vec(),
-            Self::RebalanceWhilePaused => [0, 1]
-                .map(|n| {
-                    let pause = fault(store, Action::Pause, 14);
-                    round(vec![pause, fault(Target::Router(n), Action::Restart, 1)])
-                })
-                .to_vec(),
+            Self::Poison => vec![seconds(10)],
+            Self::DeadLettersRefused => vec![
+                RefuseDeadLetters(true),
+                seconds(20),
+                RefuseDeadLetters(false),
+                seconds(5),
+            ],
+            Self::RouterDiesWhileTheStoreStandsStill => {
+                let routers = [0, 1].map(|n| fault(Target::Router(n), Action::Kill));
+                let mut steps = vec![Begin(store), seconds(8)];
+                steps.extend(routers.map(Begin));
+                steps.push(seconds(1));
+                steps.extend(routers.map(|router| Undo(router, false)));
+                steps.extend([seconds(3), Undo(store, false), seconds(20)]);
+                steps
+            }
+            Self::RebalanceWhilePaused => {
+                let router = fault(Target::Router(1), Action::Restart);
+                vec![
+                    Begin(store),
+                    seconds(8),
+                    // Its partitions go to the other router, which holds them paused ...
+                    Begin(router),
+                    seconds(5),
+                    // ... and gives some back while they are.
+                    Undo(router, false),
+                    seconds(12),
+                    Undo(store, false),
+                    seconds(20),
+                    // Now it gets them once more, and nothing is in their way.
+                    Begin(router),
+                    seconds(40),
+                    Undo(router, true),
+                    seconds(10),
+                ]
+            }
         }
     }
 }

@@ -1,7 +1,7 @@
 //! Publishers of notifications of several kinds, which write into the history.
 //!
-//! In: a place, kinds. Out: its numbers 1, 2, 3, …, each accepted once. Always: as [`NumberedPublisher`] does, it goes on
-//! only when the last number was answered 202.
+//! In: a place, kinds. Out: its numbers 1, 2, 3, …, each accepted once. Always: with keys it goes on, as
+//! [`NumberedPublisher`] does, only when the last number was answered 202; without, a number may be missing.
 //!
 //! [`NumberedPublisher`]: super::NumberedPublisher
 
@@ -14,7 +14,7 @@ use parking_lot::Mutex;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
-use super::publisher::until_accepted;
+use super::publisher::{once, until_accepted};
 use crate::chaos::{History, Kind, history::Accepted, kinds};
 
 /// What a place is published to with.
@@ -24,6 +24,9 @@ pub struct Mix {
     pub special: Vec<Kind>,
     /// The only kind, where there is one.
     pub only: Option<Kind>,
+    /// Whether numbers are sent under idempotency keys, and repeated until their 202. Without, a number whose outcome is
+    /// not known is left behind: no repeat may make a second notification.
+    pub keyed: bool,
     /// Between two numbers.
     pub pause: Duration,
 }
@@ -101,8 +104,16 @@ async fn one(work: &Work, number: u64) {
         attempts += 1;
         work.history.lock().attempts += 1;
     };
-    let answer = until_accepted(&work.publisher, &recipe.submission, &key, attempted).await;
-    let answer = answer.unwrap_or_else(|error| panic!("number {number} of {}/{}: {error}", place.0, place.1));
+    let answer = if work.mix.keyed {
+        until_accepted(&work.publisher, &recipe.submission, &key, attempted).await
+    } else {
+        once(&work.publisher, &recipe.submission, attempted).await
+    };
+    let answer = match answer {
+        Ok(answer) => answer,
+        Err(error) if !work.mix.keyed && error.is_temporary() => return,
+        Err(error) => panic!("number {number} of {}/{}: {error}", place.0, place.1),
+    };
     let mut history = work.history.lock();
     let at = work.clock.unix_ms();
     history.accepted.push(Accepted {

@@ -88,6 +88,20 @@ async fn one(publisher: &Publisher, place: &Place, journal: &Mutex<Journal>, num
     }
 }
 
+/// Sends a submission without a key, once; lets some time pass when it is not answered 202.
+pub(super) async fn once(
+    publisher: &Publisher,
+    submission: &Submission,
+    mut attempted: impl FnMut(),
+) -> Result<Accepted, ClientError> {
+    attempted();
+    let answer = publisher.publish(submission, None).await;
+    if answer.is_err() {
+        tokio::time::sleep(AGAIN).await;
+    }
+    answer
+}
+
 /// Sends a submission under its key until it is answered 202; calls `attempted` before each request.
 pub(super) async fn until_accepted(
     publisher: &Publisher,
