@@ -28,6 +28,8 @@ use carillon_schemas::{
 use tokio::sync::mpsc::Receiver;
 
 const TOPIC: &str = "ladder";
+/// A tier without records: its fetches wait at the broker.
+const IDLE: &str = "idle";
 const PARTITIONS: usize = 6;
 const RECORDS: usize = 1_000_000;
 const BYTES: usize = 300;
@@ -35,6 +37,7 @@ const ROUNDS: usize = 60;
 /// How long it is left alone between two rounds, so that every fetch has ended.
 const REST: Duration = Duration::from_millis(150);
 const LONG: Duration = Duration::from_secs(10);
+const FETCH_WAIT: Duration = Duration::from_millis(25);
 const PAUSED: Duration = Duration::from_secs(5);
 
 #[tokio::main(flavor = "multi_thread", worker_threads = 2)]
@@ -44,6 +47,7 @@ async fn main() {
         .setting("records", RECORDS)
         .setting("bytes", BYTES)
         .setting("partitions", PARTITIONS)
+        .setting("fetch wait ms", FETCH_WAIT.as_millis())
         .setting("client", "in the same process");
     let dir = tempfile::tempdir().unwrap();
     let mut options = Options::new(dir.path());
@@ -55,21 +59,26 @@ async fn main() {
     tasks.spawn("broker", async move { broker.run(shutdown).await.unwrap() });
     Admin::new(&config, &metrics)
         .unwrap()
-        .apply(&[spec()])
+        .apply(&[spec(TOPIC), spec(IDLE)])
         .await
         .unwrap();
     let clients = Tasks::new();
     let producer = Producer::new(&config, &metrics, &clients).unwrap();
     fill(&producer).await;
-    for window in [256, 1000] {
-        run(window, &config, &metrics, &clients, &mut report).await;
+    for (window, topics) in [(256, vec![TOPIC]), (1000, vec![TOPIC]), (1000, vec![TOPIC, IDLE])] {
+        run(window, &topics, (&config, &metrics, &clients), &mut report).await;
     }
     clients.close(Duration::from_secs(5)).await;
     tasks.close(Duration::from_secs(5)).await;
     report.finish().unwrap();
 }
 
-async fn run(window: usize, config: &BusConfig, metrics: &Metrics, clients: &Tasks, report: &mut Report) {
+async fn run(
+    window: usize,
+    topics: &[&str],
+    (config, metrics, clients): (&BusConfig, &Metrics, &Tasks),
+    report: &mut Report,
+) {
     let options = ConsumerOptions {
         in_flight_per_partition: window,
         batch: 128,
@@ -77,9 +86,14 @@ async fn run(window: usize, config: &BusConfig, metrics: &Metrics, clients: &Tas
         ..ConsumerOptions::default()
     };
     let before = resident();
-    let group = format!("ladder-{window}");
+    // Where some partitions have nothing to give, a fetch waits at the broker and the others' next one behind it.
+    let mut config = config.clone();
+    config.fetch_wait = FETCH_WAIT;
+    let beside = topics.contains(&IDLE);
+    let group = format!("ladder-{window}-{beside}");
+    let topics: Vec<String> = topics.iter().map(|topic| (*topic).to_owned()).collect();
     let (consumer, mut events) =
-        GroupConsumer::start(config, &group, &[TOPIC.to_owned()], options, metrics, clients).unwrap();
+        GroupConsumer::start(&config, &group, &topics, options, metrics, clients).unwrap();
     let mut held: Vec<VecDeque<i64>> = vec![VecDeque::new(); PARTITIONS];
     while quiet(&mut events, &mut held, Duration::from_secs(3)).await {}
     let (cpu, begun) = (own_cpu_time(), Instant::now());
@@ -88,34 +102,17 @@ async fn run(window: usize, config: &BusConfig, metrics: &Metrics, clients: &Tas
 
     let (mut first, mut all) = (Vec::new(), Vec::new());
     for _ in 0..ROUNDS {
-        let free = held.iter().map(|held| held.len() - window / 2);
-        let free: Vec<usize> = free.collect();
-        let begun = Instant::now();
-        let mut waits = vec![true; PARTITIONS];
-        for (partition, held) in held.iter_mut().enumerate() {
-            for offset in held.drain(..free[partition]) {
-                consumer.finish(TOPIC, partition as i32, offset);
-            }
-        }
-        let lengths: Vec<_> = held.iter().map(VecDeque::len).collect();
-        while waits.contains(&true) {
-            let event = tokio::time::timeout(LONG, events.recv()).await;
-            take(event.unwrap().unwrap(), &mut held);
-            for (partition, waits) in waits.iter_mut().enumerate() {
-                if *waits && held[partition].len() > lengths[partition] {
-                    *waits = false;
-                    first.push(begun.elapsed());
-                }
-            }
-        }
-        all.push(begun.elapsed());
+        all.push(round(&consumer, &mut events, &mut held, window, &mut first).await);
         while quiet(&mut events, &mut held, REST).await {}
         assert!(held.iter().all(|held| held.len() <= window));
     }
     first.sort_unstable();
     all.sort_unstable();
     let at = |all: &[Duration], q: f64| all[((all.len() - 1) as f64 * q) as usize].as_secs_f64() * 1e3;
-    let name = |what: &str| format!("{window} in flight: {what}");
+    // With idle tiers it is the cost of their fetches, which go on.
+    let paused = (!beside).then_some("<= 2");
+    let beside = if beside { ", idle tiers beside" } else { "" };
+    let name = |what: &str| format!("{window} in flight{beside}: {what}");
     report
         .figure(&name("half free to next record p50"), at(&first, 0.5), "ms", None)
         .figure(
@@ -131,12 +128,7 @@ async fn run(window: usize, config: &BusConfig, metrics: &Metrics, clients: &Tas
             "ms",
             None,
         )
-        .figure(
-            &name("CPU while paused, broker included"),
-            idle,
-            "%",
-            Some("<= 2"),
-        )
+        .figure(&name("CPU while paused, broker included"), idle, "%", paused)
         .figure(
             &name("memory more than before"),
             (resident() - before) / 1e6,
@@ -145,6 +137,35 @@ async fn run(window: usize, config: &BusConfig, metrics: &Metrics, clients: &Tas
         );
     drop(events);
     consumer.close(Duration::from_secs(5)).await.unwrap();
+}
+
+/// Frees half of every window and waits until each partition has more. Returns how long that took.
+async fn round(
+    consumer: &GroupConsumer,
+    events: &mut Receiver<Event>,
+    held: &mut [VecDeque<i64>],
+    window: usize,
+    first: &mut Vec<Duration>,
+) -> Duration {
+    let begun = Instant::now();
+    for (partition, held) in held.iter_mut().enumerate() {
+        for offset in held.drain(..held.len() - window / 2) {
+            consumer.finish(TOPIC, partition as i32, offset);
+        }
+    }
+    let lengths: Vec<_> = held.iter().map(VecDeque::len).collect();
+    let mut waits = [true; PARTITIONS];
+    while waits.contains(&true) {
+        let event = tokio::time::timeout(LONG, events.recv()).await;
+        take(event.unwrap().unwrap(), held);
+        for (partition, waits) in waits.iter_mut().enumerate() {
+            if *waits && held[partition].len() > lengths[partition] {
+                *waits = false;
+                first.push(begun.elapsed());
+            }
+        }
+    }
+    begun.elapsed()
 }
 
 fn resident() -> f64 {
@@ -191,10 +212,10 @@ async fn fill(producer: &Producer) {
     producer.flush(Duration::from_secs(60)).await.unwrap();
 }
 
-fn spec() -> TopicSpec {
+fn spec(name: &str) -> TopicSpec {
     TopicSpec {
         timestamps: Timestamps::LogAppend,
-        name: TOPIC.to_owned(),
+        name: name.to_owned(),
         partitions: PARTITIONS as u32,
         replication: 1,
         min_in_sync: 1,

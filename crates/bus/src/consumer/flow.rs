@@ -42,6 +42,8 @@ impl Amount {
 pub(crate) struct Flow {
     paused: HashSet<TopicPartition>,
     full: HashSet<TopicPartition>,
+    #[cfg(feature = "seeded-bugs")]
+    stranded: HashSet<TopicPartition>,
     pause_at: Amount,
     resume_at: Amount,
 }
@@ -63,6 +65,8 @@ impl Flow {
         Self {
             paused: HashSet::new(),
             full: HashSet::new(),
+            #[cfg(feature = "seeded-bugs")]
+            stranded: HashSet::new(),
             resume_at: Amount {
                 records: (bound.records / 2).min(pause_at.records - 1),
                 bytes: (bound.bytes / 2).min(pause_at.bytes - 1),
@@ -79,6 +83,12 @@ impl Flow {
         }
     }
 
+    /// What is paused stays so for good: a seeded bug.
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) fn strand(&mut self) {
+        self.stranded.extend(self.paused.drain());
+    }
+
     /// Whether something is paused that may go on soon.
     pub(crate) fn waits(&self) -> bool {
         !self.paused.is_empty()
@@ -88,6 +98,10 @@ impl Flow {
     pub(crate) fn look(&mut self, marks: &LowWaterMarks, hold_all: bool) -> Changes {
         let mut changes = Changes::default();
         for (partition, mark) in marks.iter() {
+            #[cfg(feature = "seeded-bugs")]
+            if self.stranded.contains(&partition) {
+                continue;
+            }
             let (records, bytes) = (mark.in_flight(), mark.open_bytes());
             if records >= self.pause_at.records || bytes >= self.pause_at.bytes {
                 self.full.insert(partition.clone());
