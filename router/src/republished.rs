@@ -8,7 +8,7 @@ mod on_the_way;
 use std::{collections::BTreeMap, sync::Arc};
 
 use carillon_schemas::{NotificationId, TenantId, headers, status::Status};
-use carillon_store::{NotificationStore, StoreError};
+use carillon_store::{Head, NotificationStore, StoreError};
 
 use crate::{
     hold::{Holds, Site},
@@ -47,8 +47,11 @@ impl Republished {
     async fn statuses(&self, tenant: &TenantId, ids: &[NotificationId]) -> Vec<Option<Status>> {
         let mut attempts = self.holds.attempts(Site::Republished);
         loop {
-            match self.store.statuses(tenant, ids).await {
-                Ok(known) => return known,
+            match self.store.heads(tenant, ids).await {
+                Ok(known) => {
+                    let status = |head: Head| head.stamp.status;
+                    return known.into_iter().map(|head| head.map(status)).collect();
+                }
                 // Not known is safe: at worst it is delivered twice under one id.
                 Err(StoreError::Refused(_)) => return vec![None; ids.len()],
                 Err(error) => {

@@ -186,12 +186,8 @@ impl Stack {
     }
 
     pub(crate) async fn status(&self, tenant: &str, id: NotificationId) -> Option<Status> {
-        let known = self
-            .store
-            .statuses(&records::tenant(tenant), &[id])
-            .await
-            .unwrap();
-        known[0]
+        let known = self.store.heads(&records::tenant(tenant), &[id]).await.unwrap();
+        known[0].map(|head| head.stamp.status)
     }
 
     /// Stops the broker; its data stays.
