@@ -111,7 +111,9 @@ fn clients_saw_it_all(world: &mut World, clients: &Clients) {
             (world.sent[at].kind.is_ordered() && !world.damaged.contains(&at)).then_some(at)
         });
         let places: Vec<_> = places.collect();
-        if !places.is_sorted() {
+        // Two that take themselves for the owner of one overflow cannot keep an order: nothing fences the older.
+        let fenced = !world.written_unaware.contains(&client.tenant);
+        if fenced && !places.is_sorted() {
             broken.push(format!("{key:?}: first attempts came in the order {places:?}"));
         }
     }

@@ -3,7 +3,7 @@
 //! In: chance. Out: steps of one router, of the world around, or of the clients; at the end everything is healed
 //! and drained. Always: any two steps may stand beside one another, whoever makes them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use carillon_bus::TopicPartition;
@@ -265,6 +265,10 @@ impl Cluster {
                 }
             } else {
                 self.unaware.push((from, at.clone()));
+                let notifications = *at.topic == *self.world.log.names.notifications;
+                if let Some(node) = self.nodes[from].as_mut().filter(|_| notifications) {
+                    node.unaware.insert(at.partition);
+                }
             }
         }
         // Who gets it back has heard by then that it was lost.
@@ -321,7 +325,6 @@ impl Cluster {
             return false;
         };
         let world = &mut self.world;
-        let partition = world.rng.below(PARTITIONS as usize) as i32;
         match deed {
             0 | 1 => {
                 let mine: Vec<_> = node.main.positions.keys().cloned().collect();
@@ -340,7 +343,7 @@ impl Cluster {
             9 => node.dispatch(world),
             10 | 12 => node.settle(world),
             COMMIT => self.commit(number),
-            13 => node.scan_schedule(world, partition),
+            13 => (0..PARTITIONS).fold(false, |any, p| node.scan_schedule(world, p) || any),
             14 => node.probe(world),
             _ => node.store(world) | node.dispatch(world) | node.settle(world),
         }
@@ -372,6 +375,7 @@ impl Cluster {
 
     /// Until nothing is left to do, however much time that takes.
     fn drain(&mut self) {
+        let mut idle = 0;
         for round in 1..=ROUNDS {
             // Business goes on: a store that is slow for one is told apart by what it takes of others.
             if round % 200 == 0 {
@@ -386,7 +390,9 @@ impl Cluster {
             any |= self.clients.catch_up(&mut self.world);
             any |= self.clients.acknowledge(&mut self.world, 15);
             any |= self.job_step();
-            if !any && !self.sleep() {
+            // A question that found nothing may have closed a breaker: twice nothing is nothing.
+            idle = if any { 0 } else { idle + 1 };
+            if idle > 1 && !self.sleep() {
                 return;
             }
         }
@@ -414,8 +420,7 @@ impl Cluster {
     }
 
     /// Who owns a partition, for what is said about it.
-    pub(super) fn owner(&self, at: &TopicPartition) -> Option<Arc<str>> {
-        let node = self.nodes.get(*self.owners.get(at)?)?.as_ref()?;
-        Some(Arc::clone(&node.name))
+    pub(super) fn owner(&self, at: &TopicPartition) -> Option<&Node> {
+        self.nodes.get(*self.owners.get(at)?)?.as_ref()
     }
 }
