@@ -33,14 +33,13 @@ pub(super) struct Cluster {
     pub(super) clients: Clients,
     job: Option<Job>,
     jobs: u64,
-    /// Whether clocks are wrong in this schedule.
-    skewed: bool,
 }
 
 impl Cluster {
     pub(super) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut world = World::new(seed, bug);
         let skewed = world.rng.chance(25);
+        world.skewed = skewed;
         let mut cluster = Self {
             world,
             nodes: vec![None, None],
@@ -49,7 +48,6 @@ impl Cluster {
             clients: Clients::new(),
             job: None,
             jobs: 0,
-            skewed,
         };
         cluster.start(0);
         if cluster.world.rng.chance(50) {
@@ -114,7 +112,7 @@ impl Cluster {
     }
 
     fn jump(&mut self) {
-        if !self.skewed {
+        if !self.world.skewed {
             return;
         }
         let by = self.world.rng.between(0, 7_200_000) as i64 - 3_600_000;
@@ -203,7 +201,7 @@ impl Cluster {
         if self.nodes[number].is_some() {
             return;
         }
-        let ahead = match self.skewed {
+        let ahead = match self.world.skewed {
             true => self.world.rng.between(0, 20_000) as i64 - 10_000,
             false => 0,
         };
@@ -367,6 +365,11 @@ impl Cluster {
         self.world.faults = super::world::Faults::default();
         for number in 0..self.nodes.len() {
             self.start(number);
+        }
+        // Once more everything changes hands, and a part of it comes back.
+        for at in self.partitions().into_iter().chain(self.partitions()) {
+            let to = self.world.rng.below(self.nodes.len());
+            self.hand_over(&at, to);
         }
         while !self.unaware.is_empty() {
             self.tell();
