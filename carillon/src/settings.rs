@@ -8,9 +8,10 @@ mod server_flags;
 mod servers;
 mod values;
 
-use std::path::PathBuf;
+use std::{num::NonZeroUsize, path::PathBuf};
 
 use carillon_chassis::{secret::Secret, telemetry::LogFormat};
+use carillon_schemas::{ChannelName, TenantId, topics::Tier};
 use serde::{Deserialize, Serialize};
 
 use flags::Enters;
@@ -75,6 +76,8 @@ pub(crate) struct Settings {
     pub(crate) topics: TopicSettings,
     /// The router.
     pub(crate) router: RouterSettings,
+    /// Fanout.
+    pub(crate) fanout: FanoutSettings,
 }
 
 /// Log lines.
@@ -132,6 +135,12 @@ pub(crate) struct TopicSettings {
     pub(crate) shards: Option<u16>,
     /// Partitions of the dead-letter topic.
     pub(crate) dead_letters: u32,
+    /// Partitions of each topic beside the main stream: those of the ladder, of redrives, receipts, commands and
+    /// the audit trail.
+    pub(crate) beside: u32,
+    /// The delays of the ladder, shortest first: a topic each.
+    #[serde(with = "values::tiers")]
+    pub(crate) retry_tiers: Vec<Tier>,
 }
 
 /// The router.
@@ -140,6 +149,28 @@ pub(crate) struct TopicSettings {
 pub(crate) struct RouterSettings {
     /// Its consumer group.
     pub(crate) group: String,
+    /// Stable name of this process in time lines; `null`: the host's name.
+    pub(crate) node: Option<String>,
+    /// Channels whose notifications must not be larger than so much.
+    pub(crate) channel_limits: Vec<ChannelLimit>,
+}
+
+/// What a channel's policy allows.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ChannelLimit {
+    /// Of which tenant.
+    pub(crate) tenant: TenantId,
+    /// The channel.
+    pub(crate) channel: ChannelName,
+    /// Most bytes of an envelope; a larger one becomes a dead letter.
+    pub(crate) max_bytes: NonZeroUsize,
+}
+
+/// Fanout.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct FanoutSettings {
     /// Stable name of this process in time lines; `null`: the host's name.
     pub(crate) node: Option<String>,
 }
@@ -184,7 +215,9 @@ impl Default for Settings {
             router: RouterSettings {
                 group: "carillon-router".to_owned(),
                 node: None,
+                channel_limits: Vec::new(),
             },
+            fanout: FanoutSettings::default(),
         }
     }
 }
@@ -217,6 +250,8 @@ impl Default for TopicSettings {
             notifications: layout.notifications,
             shards: None,
             dead_letters: layout.dead_letters,
+            beside: layout.beside,
+            retry_tiers: Tier::DEFAULT.to_vec(),
         }
     }
 }

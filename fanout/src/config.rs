@@ -12,6 +12,9 @@ use crate::FanoutError;
 /// How a fanout node behaves.
 #[derive(Debug, Clone)]
 pub struct FanoutConfig {
+    /// Stable name of this process: stands in receipts and so in time lines. Two processes of one name would
+    /// take their counts for the same.
+    pub node: String,
     /// Generation of the deliveries topic; stands in every cursor. It grows when the number of shards changes.
     pub generation: u16,
     /// Origins (`https://app.example.com`) that browsers may connect from; `*` is any. A request without an
@@ -29,6 +32,8 @@ pub struct FanoutConfig {
     pub handshake_timeout: Duration,
     /// Bounds of one session.
     pub session: SessionLimits,
+    /// Bounds of the receipts.
+    pub receipts: ReceiptLimits,
     /// Most range reads of the deliveries topic at once, each by one thread of the bus.
     pub resume_threads: usize,
     /// Largest page of such a read, in bytes.
@@ -44,6 +49,20 @@ pub struct FanoutConfig {
     pub retry_cap: Duration,
     /// How long a drain may take from the close frames to the last socket.
     pub drain_timeout: Duration,
+}
+
+/// Bounds of the receipts.
+#[derive(Debug, Clone, Copy)]
+pub struct ReceiptLimits {
+    /// Most deliveries, acknowledgements and expiries that are remembered at once, some 300 bytes each. What comes
+    /// when that is full is counted as lost: its count stays too small, its acknowledgement is refused.
+    pub entries: usize,
+    /// How long a fact waits for others to share its record.
+    pub every: Duration,
+    /// How long after a count was told a greater one is told.
+    pub again: Duration,
+    /// How long after its last change a count is remembered. Whoever takes the delivery later is counted anew.
+    pub kept: Duration,
 }
 
 /// Bounds of one session.
@@ -82,6 +101,7 @@ pub struct SessionLimits {
 impl Default for FanoutConfig {
     fn default() -> Self {
         Self {
+            node: "carillon".to_owned(),
             generation: 1,
             origins: Vec::new(),
             query_tokens: true,
@@ -90,6 +110,7 @@ impl Default for FanoutConfig {
             sessions_per_tenant: 20_000,
             handshake_timeout: Duration::from_secs(5),
             session: SessionLimits::default(),
+            receipts: ReceiptLimits::default(),
             resume_threads: 2,
             resume_page_bytes: 256 * 1024,
             resume_concurrency: 32,
@@ -97,6 +118,17 @@ impl Default for FanoutConfig {
             recent_window: 2_048,
             retry_cap: Duration::from_secs(5),
             drain_timeout: Duration::from_secs(10),
+        }
+    }
+}
+
+impl Default for ReceiptLimits {
+    fn default() -> Self {
+        Self {
+            entries: 65_536,
+            every: Duration::from_millis(100),
+            again: Duration::from_secs(1),
+            kept: Duration::from_secs(3),
         }
     }
 }
@@ -135,6 +167,7 @@ impl FanoutConfig {
             ("resume_threads", self.resume_threads),
             ("resume_page_bytes", self.resume_page_bytes),
             ("resume_concurrency", self.resume_concurrency),
+            ("receipts.entries", self.receipts.entries),
             ("session.queue_frames", session.queue_frames),
             ("session.queue_bytes", session.queue_bytes),
             ("session.queue_answers", session.queue_answers),

@@ -14,15 +14,18 @@ use std::{
 };
 
 use carillon_bus::{Admin, BusConfig, BusError, Record, Tail, TailOptions};
-use carillon_chassis::{backoff::Backoff, metrics::Metrics, readiness::Condition, tasks::Tasks};
+use carillon_chassis::{
+    backoff::Backoff, clock::Clock, metrics::Metrics, readiness::Condition, tasks::Tasks,
+};
 use tokio::sync::mpsc::Receiver;
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
 
 use crate::{
-    hub::{Hub, Of},
+    hub::{Hub, Notice, Of},
     metrics::RoleMetrics,
-    record::{Doubt, open, tenant_of},
+    receipts::Receipts,
+    record::{Doubt, is_expired, open, tenant_of},
 };
 
 const FIRST_RETRY: Duration = Duration::from_millis(100);
@@ -36,6 +39,8 @@ pub(crate) struct Deliveries {
     pub(crate) metrics: Metrics,
     pub(crate) tasks: Tasks,
     pub(crate) figures: Arc<RoleMetrics>,
+    pub(crate) receipts: Arc<Receipts>,
+    pub(crate) clock: Clock,
     pub(crate) condition: Condition,
     /// Whether a tail is running.
     pub(crate) reading: AtomicBool,
@@ -146,16 +151,29 @@ impl Deliveries {
             Ok(_) => return hub.pass(shard, record.offset),
             Err(doubt) => return self.refuse(hub, shard, record, doubt),
         };
-        let (stream, value) = match open(record, &tenant) {
+        let opened = match open(record, &tenant) {
             Ok(opened) => opened,
             Err(doubt) => return self.refuse(hub, shard, record, doubt),
         };
-        let of = Of {
-            tenant: &tenant,
-            stream: &stream,
+        let notice = Notice {
+            of: Of {
+                tenant: &tenant,
+                stream: &opened.stream,
+            },
+            id: opened.id,
+            which: opened.which,
+            delivery: opened.value,
+            written_ms: record.timestamp_ms.unwrap_or(0),
         };
-        let written_ms = record.timestamp_ms.unwrap_or(0);
-        let delivered = hub.deliver(shard, record.offset, of, value, written_ms, wakers);
+        // The clock is asked only for what can expire.
+        if opened.expires_at.is_some() && is_expired(opened.expires_at, self.clock.unix_ms()) {
+            if hub.leave_out(shard, record.offset, notice.of) {
+                self.figures.left_out.with_label_values(&["expired"]).inc();
+                self.receipts.expired(notice.identity());
+            }
+            return;
+        }
+        let delivered = hub.deliver(shard, record.offset, &notice, wakers);
         self.figures.queued.inc_by(delivered.queued);
         self.figures.dropped.inc_by(delivered.dropped);
     }

@@ -1,8 +1,10 @@
-//! The edge: `GET /ws`, from a request to a session.
+//! The edge: `GET /ws`, from a request to a session, and the routes beside it.
 //!
 //! In: requests. Out: sessions, or a problem that says why not.
 //! Always: a bad header credential is 401 before the upgrade, a bad one from a browser is told over the
 //! socket; nothing of a token is answered or logged.
+
+mod acknowledge;
 
 use std::{collections::HashMap, sync::Arc, time::Duration};
 
@@ -11,7 +13,7 @@ use axum::{
     body::Body,
     extract::{Query, Request, State},
     response::{IntoResponse, Response},
-    routing::get,
+    routing::{get, post},
 };
 use carillon_auth::{Access, AuthError, Principal};
 use carillon_schemas::{
@@ -43,7 +45,10 @@ enum Admitted {
 
 /// This node's routes.
 pub(crate) fn routes(node: Arc<Node>) -> Router {
-    Router::new().route("/ws", get(connect)).with_state(node)
+    Router::new()
+        .route("/ws", get(connect))
+        .route("/v1/notifications/{id}/ack", post(acknowledge::answer))
+        .with_state(node)
 }
 
 async fn connect(State(node): State<Arc<Node>>, mut request: Request) -> Response {
@@ -69,7 +74,15 @@ fn refuse(node: &Node, refusal: &Refusal, headers: &HeaderMap) -> Response {
         .handshakes
         .with_label_values(&[refusal.code.as_str()])
         .inc();
+    audit(node, refusal);
     refusal.response(headers, &node.clock)
+}
+
+/// What was refused to a tenant that is known stands in its trail.
+fn audit(node: &Node, refusal: &Refusal) {
+    if let Some(tenant) = &refusal.tenant {
+        node.refused(tenant, refusal.code.as_str());
+    }
 }
 
 /// Everything that can be said before the upgrade.
@@ -89,9 +102,7 @@ async fn admit(node: &Node, headers: &HeaderMap, uri: &http::Uri) -> Result<(Han
             "the origin is not allowed",
         ));
     }
-    let query: HashMap<String, String> = Query::try_from_uri(uri)
-        .map(|Query(query)| query)
-        .map_err(|_| Refusal::new(ProblemCode::InvalidParameter, "the query is not valid"))?;
+    let query = query_of(uri)?;
     let admitted = match handshake.protocol {
         Protocol::Unsupported(_) => Admitted::Farewell(None, CloseCode::UnsupportedVersion),
         Protocol::None | Protocol::Ours => identify(node, headers, &query)?,
@@ -101,6 +112,11 @@ async fn admit(node: &Node, headers: &HeaderMap, uri: &http::Uri) -> Result<(Han
         return Err(Refusal::new(ProblemCode::Unavailable, detail).with(header::RETRY_AFTER, "2"));
     }
     Ok((handshake, admitted))
+}
+
+fn query_of(uri: &http::Uri) -> Result<HashMap<String, String>, Refusal> {
+    let query = Query::try_from_uri(uri).map(|Query(query)| query);
+    query.map_err(|_| Refusal::new(ProblemCode::InvalidParameter, "the query is not valid"))
 }
 
 fn identify(node: &Node, headers: &HeaderMap, query: &HashMap<String, String>) -> Result<Admitted, Refusal> {
@@ -116,7 +132,7 @@ fn identify(node: &Node, headers: &HeaderMap, query: &HashMap<String, String>) -
         None => Err(AuthError::Missing),
     };
     match (verified, shown.way) {
-        (Ok(principal), way) => listen(principal, way),
+        (Ok(principal), way) => listen(node, principal, way),
         (Err(error), Way::Header) => Err(unauthorized(&error)),
         (Err(error), Way::Browser) => {
             let said = (ErrorCode::BadCredential, error.to_string());
@@ -125,15 +141,18 @@ fn identify(node: &Node, headers: &HeaderMap, query: &HashMap<String, String>) -
     }
 }
 
-fn listen(principal: Principal, way: Way) -> Result<Admitted, Refusal> {
+fn listen(node: &Node, principal: Principal, way: Way) -> Result<Admitted, Refusal> {
     let detail = "the token lacks the scope listen";
     match (principal.has(Scope::Listen), way) {
         (true, _) => {
             let user = principal.subject().clone();
             Ok(Admitted::Session(Identity::Known(principal, Some(user))))
         }
-        (false, Way::Header) => Err(Refusal::new(ProblemCode::ScopeMissing, detail)),
+        (false, Way::Header) => {
+            Err(Refusal::new(ProblemCode::ScopeMissing, detail).of(Some(principal.tenant())))
+        }
         (false, Way::Browser) => {
+            node.refused(principal.tenant(), ProblemCode::ScopeMissing.as_str());
             let said = (ErrorCode::BadCredential, detail.to_owned());
             Ok(Admitted::Farewell(Some(said), CloseCode::Forbidden))
         }
@@ -166,7 +185,7 @@ fn begin(node: &Arc<Node>, upgrade: OnUpgrade, admitted: Admitted) -> Result<(),
             Full::Node => "the node has as many sessions as it may have",
             Full::Tenant => "the tenant has as many sessions as it may have",
         };
-        busy(detail, Duration::from_secs(2))
+        busy(detail, Duration::from_secs(2)).of(identity.tenant())
     })?;
     if let Some((said, code)) = farewell {
         if let Some((code, detail)) = said {

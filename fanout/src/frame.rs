@@ -3,9 +3,13 @@
 //! In: a delivery's bytes, or an answer. Out: text that is checked to be UTF-8 once and cloned for nothing.
 //! Always: a notification is encoded once per delivery, not once per session.
 
+use std::sync::Arc;
+
 use bytes::Bytes;
 use carillon_schemas::{Stream, cursor::Cursor, delivery, frame::ServerFrame};
 use tokio_tungstenite::tungstenite::Utf8Bytes;
+
+use crate::receipts::Tally;
 
 /// The text of one message.
 pub(crate) type Text = Utf8Bytes;
@@ -21,6 +25,8 @@ pub(crate) struct LiveFrame {
     pub(crate) prev: i64,
     /// When its record was written, Unix milliseconds; 0 when unknown.
     pub(crate) written_ms: i64,
+    /// Who took it.
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// The message of a notification; `None` when the delivery is no JSON object or no UTF-8.

@@ -12,14 +12,16 @@ use std::{
 
 use bytes::Bytes;
 use carillon_bus::{BusError, RangePage, RangeReader};
-use carillon_schemas::{Stream, TenantId};
+use carillon_schemas::{CollapseKey, Stream, TenantId};
 use parking_lot::Mutex;
 use tokio::sync::{OnceCell, Semaphore, SemaphorePermit};
 
 use crate::{
     FanoutConfig,
     metrics::RoleMetrics,
+    receipts::{Identity, Tally},
     record::{open, tenant_of},
+    resume::Latest,
 };
 
 /// Dead entries are swept when there are more than this.
@@ -33,8 +35,21 @@ pub(crate) struct Entry {
     pub(crate) tenant: TenantId,
     /// Its stream.
     pub(crate) stream: Stream,
-    /// Its bytes.
+    /// The rest.
+    pub(crate) past: Past,
+}
+
+/// What a session that catches up gets, or does not.
+#[derive(Clone)]
+pub(crate) struct Past {
+    /// The delivery's bytes.
     pub(crate) delivery: Bytes,
+    /// Not to be delivered at or after this moment, Unix milliseconds.
+    pub(crate) expires_at: Option<u64>,
+    /// A newer one of its stream with this key takes its place.
+    pub(crate) collapse_key: Option<CollapseKey>,
+    /// Who took it.
+    pub(crate) tally: Arc<Tally>,
 }
 
 /// What a read found, of every tenant of the shard.
@@ -46,7 +61,21 @@ pub(crate) struct Page {
     pub(crate) next: i64,
     /// The oldest offset that could be read.
     pub(crate) earliest: i64,
+    /// What the store said about the collapse keys in here, by stream.
+    latest: Mutex<HashMap<(TenantId, Stream), SharedLatest>>,
 }
+
+impl Page {
+    /// Where the store's answer about a stream's keys is kept for those who share this page.
+    pub(crate) fn latest_of(&self, tenant: &TenantId, stream: &Stream) -> SharedLatest {
+        let mut latest = self.latest.lock();
+        let of = (tenant.clone(), stream.clone());
+        Arc::clone(latest.entry(of).or_default())
+    }
+}
+
+/// The store's answer about a stream's keys, shared by those who hold the page.
+type SharedLatest = Arc<OnceCell<Latest>>;
 
 /// Where a page begins: shard and offset.
 type At = (u16, i64);
@@ -117,17 +146,28 @@ impl History {
 fn decode(page: RangePage) -> Page {
     let entries = page.records.iter().filter_map(|record| {
         let tenant = tenant_of(record).ok()?;
-        let (stream, _) = open(record, &tenant).ok()?;
+        let opened = open(record, &tenant).ok()?;
+        let tally = Tally::new(Identity {
+            tenant: tenant.clone(),
+            id: opened.id,
+            which: opened.which,
+        });
         Some(Entry {
             offset: record.offset,
             tenant,
-            stream,
-            delivery: record.value.clone()?,
+            stream: opened.stream,
+            past: Past {
+                delivery: opened.value.clone(),
+                expires_at: opened.expires_at,
+                collapse_key: opened.collapse_key,
+                tally,
+            },
         })
     });
     Page {
         entries: entries.collect(),
         next: page.next,
         earliest: page.earliest,
+        latest: Mutex::default(),
     }
 }

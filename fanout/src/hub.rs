@@ -17,17 +17,48 @@ use std::{
     task::Waker,
 };
 
-use carillon_schemas::{Stream, TenantId, cursor::Cursor, shard::shard as shard_of};
+use carillon_schemas::{NotificationId, Stream, TenantId, cursor::Cursor, shard::shard as shard_of};
 use parking_lot::Mutex;
 
 pub(crate) use self::shard::{Begin, Delivered, Join, Place, skip};
-use crate::{SessionLimits, hub::shard::Shard, session::SendQueue};
+use crate::{
+    SessionLimits,
+    hub::shard::Shard,
+    receipts::{Identity, Which},
+    session::SendQueue,
+};
 
 /// All shards of the deliveries topic.
 pub(crate) struct Hub {
     generation: u16,
     shards: Vec<Mutex<Shard>>,
     tickets: AtomicU64,
+}
+
+/// A delivery for whoever listens.
+#[derive(Clone, Copy)]
+pub(crate) struct Notice<'a> {
+    /// To whom.
+    pub(crate) of: Of<'a>,
+    /// The notification.
+    pub(crate) id: NotificationId,
+    /// Which delivery of it.
+    pub(crate) which: Which,
+    /// Its bytes.
+    pub(crate) delivery: &'a [u8],
+    /// When its record was written, Unix milliseconds; 0 when unknown.
+    pub(crate) written_ms: i64,
+}
+
+impl Notice<'_> {
+    /// Which delivery of which notification.
+    pub(crate) fn identity(&self) -> Identity {
+        Identity {
+            tenant: self.of.tenant.clone(),
+            id: self.id,
+            which: self.which,
+        }
+    }
 }
 
 /// A listener's address: tenant and stream decide the shard.
@@ -136,16 +167,16 @@ impl Hub {
         &self,
         shard: u16,
         offset: i64,
-        of: Of<'_>,
-        delivery: &[u8],
-        written_ms: i64,
+        notice: &Notice<'_>,
         wakers: &mut Vec<Waker>,
     ) -> Delivered {
-        let Some(shard) = self.at(shard) else {
-            return Delivered::default();
-        };
-        let mut shard = shard.lock();
-        shard.deliver(offset, of.tenant, of.stream, delivery, written_ms, wakers)
+        let shard = self.at(shard);
+        shard.map_or_else(Delivered::default, |s| s.lock().deliver(offset, notice, wakers))
+    }
+
+    /// A notification that came after its time to live: whether somebody listens who does not get it.
+    pub(crate) fn leave_out(&self, shard: u16, offset: i64, of: Of<'_>) -> bool {
+        self.at(shard).is_some_and(|s| s.lock().leave_out(offset, of))
     }
 
     fn at(&self, shard: u16) -> Option<&Mutex<Shard>> {

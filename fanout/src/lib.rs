@@ -14,12 +14,13 @@ mod history;
 mod hub;
 mod metrics;
 mod node;
+mod receipts;
 mod record;
 mod refusal;
 mod resume;
 mod session;
 mod sessions;
 
-pub use config::{FanoutConfig, SessionLimits};
+pub use config::{FanoutConfig, ReceiptLimits, SessionLimits};
 pub use error::FanoutError;
 pub use fanout::{Fanout, FanoutDeps};

@@ -27,6 +27,12 @@ pub(crate) struct RoleMetrics {
     pub(crate) delivered: Counter,
     /// Frames of any kind whose bytes a socket took.
     pub(crate) frames: Counter,
+    /// Receipts that Kafka has.
+    pub(crate) receipts: Counter,
+    /// Sessions, acknowledgements and expiries that no receipt tells.
+    pub(crate) receipts_lost: CounterVec,
+    /// Deliveries left out, by reason.
+    pub(crate) left_out: CounterVec,
     /// Catch-ups by outcome.
     pub(crate) catch_ups: CounterVec,
     /// Reads of the deliveries topic for catch-ups.
@@ -60,6 +66,17 @@ impl RoleMetrics {
                 "Notifications whose bytes a socket took (earlier name).",
             ),
             frames: counter("frames", "Frames of any kind whose bytes a socket took."),
+            receipts: counter("receipts", "Receipts that Kafka has acknowledged."),
+            receipts_lost: by(
+                "receipts_lost",
+                "Sessions, acknowledgements and expiries that no receipt tells.",
+                "seen",
+            ),
+            left_out: by(
+                "notifications_left_out",
+                "Deliveries that were expired or, for those who catch up, collapsed.",
+                "reason",
+            ),
             catch_ups: by("catch_ups", "Streams read from history.", "outcome"),
             range_reads: counter("range_reads", "Reads of the deliveries topic for catch-ups."),
             dispatch_to_socket: metrics.histogram(

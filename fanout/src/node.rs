@@ -12,12 +12,15 @@ use std::{
 };
 
 use carillon_auth::Access;
+use carillon_bus::audit::AuditLog;
 use carillon_chassis::{clock::Clock, limit::RateLimit, tasks::Tasks};
+use carillon_schemas::{TenantId, audit::AuditKind};
 use carillon_store::NotificationStore;
 use tokio::sync::watch;
 
 use crate::{
-    FanoutConfig, SessionLimits, history::History, hub::Hub, metrics::RoleMetrics, sessions::Sessions,
+    FanoutConfig, SessionLimits, history::History, hub::Hub, metrics::RoleMetrics, receipts::Receipts,
+    sessions::Sessions,
 };
 
 /// One fanout node.
@@ -29,6 +32,8 @@ pub(crate) struct Node {
     pub(crate) access: Access,
     pub(crate) store: Arc<dyn NotificationStore>,
     pub(crate) history: History,
+    pub(crate) receipts: Arc<Receipts>,
+    pub(crate) audit: AuditLog,
     pub(crate) sessions: Arc<Sessions>,
     pub(crate) handshakes: RateLimit,
     pub(crate) tasks: Tasks,
@@ -43,6 +48,7 @@ impl Node {
         config: FanoutConfig,
         figures: Arc<RoleMetrics>,
         history: History,
+        (receipts, audit): (Arc<Receipts>, AuditLog),
         tasks: Tasks,
         (clock, access, store): (Clock, Access, Arc<dyn NotificationStore>),
     ) -> Self {
@@ -56,6 +62,8 @@ impl Node {
             access,
             store,
             history,
+            receipts,
+            audit,
             tasks,
             hub: OnceLock::new(),
             ready: watch::Sender::new(false),
@@ -82,6 +90,11 @@ impl Node {
         let mut ready = self.ready.subscribe();
         let opened = ready.wait_for(|ready| *ready);
         matches!(tokio::time::timeout(deadline, opened).await, Ok(Ok(_)))
+    }
+
+    /// Something of this tenant was refused, with this code: puts it on the tenant's audit trail.
+    pub(crate) fn refused(&self, tenant: &TenantId, code: &'static str) {
+        self.audit.count(tenant, AuditKind::Rejection, code);
     }
 
     /// No further session.

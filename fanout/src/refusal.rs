@@ -6,7 +6,7 @@
 use axum::{body::Body, response::Response};
 use carillon_chassis::clock::Clock;
 use carillon_schemas::{
-    CorrelationId, NotificationId,
+    CorrelationId, NotificationId, TenantId,
     problem::{Problem, ProblemCode},
 };
 use http::{HeaderMap, HeaderName, HeaderValue, StatusCode, header};
@@ -18,6 +18,8 @@ const CORRELATION_ID: HeaderName = HeaderName::from_static("x-correlation-id");
 pub(crate) struct Refusal {
     /// The problem's code.
     pub(crate) code: ProblemCode,
+    /// Whose request it was, where that is known.
+    pub(crate) tenant: Option<TenantId>,
     detail: String,
     headers: Vec<(HeaderName, HeaderValue)>,
 }
@@ -27,6 +29,7 @@ impl Refusal {
     pub(crate) fn new(code: ProblemCode, detail: impl Into<String>) -> Self {
         Self {
             code,
+            tenant: None,
             detail: detail.into(),
             headers: Vec::new(),
         }
@@ -40,23 +43,35 @@ impl Refusal {
         self
     }
 
+    /// Of a request of this tenant.
+    pub(crate) fn of(mut self, tenant: Option<&TenantId>) -> Self {
+        self.tenant = tenant.cloned();
+        self
+    }
+
     /// The response to a request with these headers.
     pub(crate) fn response(&self, asked: &HeaderMap, clock: &Clock) -> Response {
-        let correlation = correlation_id(asked, clock);
+        let mut headers = HeaderMap::new();
+        let correlation = correlate(&mut headers, asked, clock);
         let mut problem = Problem::new(self.code, self.detail.clone());
-        problem.correlation_id.clone_from(&correlation);
+        problem.correlation_id = correlation;
         let mut response = Response::new(Body::from(serde_json::to_vec(&problem).unwrap_or_default()));
         *response.status_mut() =
             StatusCode::from_u16(problem.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        let headers = response.headers_mut();
         let kind = HeaderValue::from_static("application/problem+json");
         headers.insert(header::CONTENT_TYPE, kind);
-        if let Some(id) = correlation.and_then(|id| HeaderValue::from_str(id.as_str()).ok()) {
-            headers.insert(CORRELATION_ID, id);
-        }
         headers.extend(self.headers.iter().cloned());
+        *response.headers_mut() = headers;
         response
     }
+}
+
+/// Puts the correlation id of a request with these headers into an answer's.
+pub(crate) fn correlate(headers: &mut HeaderMap, asked: &HeaderMap, clock: &Clock) -> Option<CorrelationId> {
+    let correlation = correlation_id(asked, clock)?;
+    let value = HeaderValue::from_str(correlation.as_str()).ok()?;
+    headers.insert(CORRELATION_ID, value);
+    Some(correlation)
 }
 
 /// The request's own, or a new one.

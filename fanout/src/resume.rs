@@ -4,21 +4,27 @@
 //! Always: it waits for room in its own session's queue and for Kafka, never the hub; a loss is told by
 //! `unrecovered`; Kafka's absence is waited out.
 
+mod collapse;
 mod progress;
 mod snapshot;
 
-use std::{collections::VecDeque, sync::Arc, time::Duration};
+use std::{
+    collections::{HashSet, VecDeque},
+    sync::Arc,
+    time::Duration,
+};
 
 use carillon_chassis::backoff::Backoff;
 use carillon_schemas::{ChannelName, Stream, TenantId, cursor::Cursor, frame::ServerFrame, limits};
 use tracing::{debug, warn};
 
-pub(crate) use self::progress::Progress;
+pub(crate) use self::{collapse::Latest, progress::Progress};
 use crate::{
     frame,
-    history::{Page, SharedPage},
+    history::{Entry, Page, Past, SharedPage},
     hub::{Hub, Join, Of, Place, skip},
     node::Node,
+    record::is_expired,
     session::{Item, SendQueue, Waiting},
 };
 
@@ -72,6 +78,7 @@ pub(crate) async fn catch_up(
             progress: Progress::new(request.place.head, request.place.until),
             opening: None,
             recovered: true,
+            asks_store: true,
         };
         let outcome = catch_up.run().await.unwrap_or("gone");
         debug!(tenant = %request.tenant, stream = %request.stream, outcome, "catch-up ended");
@@ -88,6 +95,8 @@ struct CatchUp<'a> {
     /// The cursor that was asked for, until `subscribed` answers it.
     opening: Option<Cursor>,
     recovered: bool,
+    /// Whether the store still is to be asked which notification of a collapse key is the latest.
+    asks_store: bool,
 }
 
 impl CatchUp<'_> {
@@ -151,7 +160,7 @@ impl CatchUp<'_> {
                             let bridge = skip(&self.request.stream, self.cursor(cursor), self.cursor(prev));
                             self.push(bridge).await?;
                         }
-                        self.push(Item::notification(live.text, live.written_ms)).await?;
+                        self.push(live.item()).await?;
                     }
                     self.progress.handed_out(position);
                     self.room().await?;
@@ -167,7 +176,9 @@ impl CatchUp<'_> {
             let full = {
                 let _turn = self.node.history.turn().await.ok_or(Gone)?;
                 let page = self.read(from, to).await?;
-                self.hand_out(page.get().ok_or(Gone)?)
+                let page = page.get().ok_or(Gone)?;
+                let superseded = self.superseded_in(page).await;
+                self.hand_out(page, &superseded)
             };
             if full {
                 self.room().await?;
@@ -199,12 +210,12 @@ impl CatchUp<'_> {
         self.tell_subscribed(earliest - 1, false);
     }
 
-    /// Queues the stream's frames of a page; true when the queue is full before the page is through.
-    fn hand_out(&mut self, page: &Page) -> bool {
+    /// Queues the stream's frames of a page, but for those that have expired or been superseded; true when the queue is full before the page is through.
+    fn hand_out(&mut self, page: &Page, superseded: &HashSet<i64>) -> bool {
         self.open(page.earliest);
         let mut one = VecDeque::with_capacity(1);
         for entry in &page.entries {
-            if entry.tenant != self.request.tenant || entry.stream != self.request.stream {
+            if !self.is_ours(entry) || self.is_left_out(entry.offset, &entry.past, superseded) {
                 continue;
             }
             let before = self.progress;
@@ -212,11 +223,12 @@ impl CatchUp<'_> {
                 continue;
             };
             let (cursor, prev) = (self.cursor(entry.offset), self.cursor(prev));
-            let Some(text) = frame::notification(&entry.stream, cursor, prev, &entry.delivery) else {
+            let Some(text) = frame::notification(&entry.stream, cursor, prev, &entry.past.delivery) else {
                 self.progress = before;
                 continue;
             };
-            one.push_back(Item::notification(text, NOT_LIVE));
+            let tally = Arc::clone(&entry.past.tally);
+            one.push_back(Item::notification(text, NOT_LIVE, tally));
             if !self.queue.push_all(&mut one) {
                 self.progress = before;
                 self.progress.read_up_to(entry.offset);
@@ -225,6 +237,23 @@ impl CatchUp<'_> {
         }
         self.progress.read_up_to(page.next);
         false
+    }
+
+    fn is_ours(&self, entry: &Entry) -> bool {
+        entry.tenant == self.request.tenant && entry.stream == self.request.stream
+    }
+
+    /// Whether a delivery of the past counts no more. The stream's chain goes past it.
+    fn is_left_out(&self, offset: i64, past: &Past, superseded: &HashSet<i64>) -> bool {
+        let reason = if is_expired(past.expires_at, self.node.clock.unix_ms()) {
+            "expired"
+        } else if superseded.contains(&offset) {
+            "collapsed"
+        } else {
+            return false;
+        };
+        self.node.figures.left_out.with_label_values(&[reason]).inc();
+        true
     }
 
     /// One page. Waits until Kafka answers.

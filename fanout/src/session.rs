@@ -8,6 +8,8 @@ mod metered;
 mod pace;
 pub(crate) mod send_queue;
 mod socket;
+mod unflushed;
+mod witness;
 
 use std::{
     future::{Future, poll_fn},
@@ -29,8 +31,8 @@ pub(crate) use self::{
 };
 use self::{
     pace::Pace,
-    send_queue::Kind,
     socket::{Event, Socket},
+    witness::Witness,
 };
 use crate::node::Node;
 
@@ -107,23 +109,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Session<S> {
             // A flood must not keep the session from its end.
             self.socket.stop_reading();
         }
-        let figures = &self.node.figures;
-        let clock = &self.node.clock;
-        let event = self.socket.poll(
-            cx,
-            &self.queue,
-            |kind| {
-                if let Kind::Notification(written_ms @ 1..) = kind {
-                    let taken_ms = i64::try_from(clock.unix_ms()).unwrap_or(i64::MAX);
-                    let waited = taken_ms.saturating_sub(written_ms).max(0);
-                    figures.dispatch_to_socket.observe(waited as f64 / 1000.0);
-                }
-            },
-            |written| {
-                figures.frames.inc_by(written.frames);
-                figures.delivered.inc_by(written.notifications);
-            },
-        );
+        let event = self.socket.poll(cx, &self.queue, Witness(&self.node));
         if let Poll::Ready(event) = event {
             return Poll::Ready(Step::Event(event));
         }

@@ -12,6 +12,8 @@ use crate::{IngestError, policy::Load};
 /// How an ingest process behaves.
 #[derive(Debug, Clone)]
 pub struct IngestConfig {
+    /// Which process says so, in audit trails.
+    pub node: String,
     /// Origins (`https://app.example.com`) whose pages may call the API; `*` is any. Empty: none.
     pub cors_origins: Vec<String>,
     /// Largest request body in bytes; more is answered with 413. What bodies may hold at once is this times
@@ -42,6 +44,7 @@ pub struct IngestConfig {
 impl Default for IngestConfig {
     fn default() -> Self {
         Self {
+            node: "ingest".to_owned(),
             cors_origins: Vec::new(),
             body_bytes: limits::NOTIFICATION_BYTES,
             body_deadline: Duration::from_secs(10),

@@ -13,7 +13,7 @@ use axum::{
     response::Response,
     routing::{MethodFilter, on},
 };
-use carillon_schemas::{CorrelationId, claims::Scope};
+use carillon_schemas::{CorrelationId, TenantId, audit::AuditKind, claims::Scope, dead_letter::JobKind};
 use futures_util::FutureExt;
 use http::request::Parts;
 use tokio::time::Instant;
@@ -23,6 +23,8 @@ use crate::{ingest::Room, refusal::Refusal};
 
 mod body;
 mod cors;
+mod operate;
+mod order;
 mod principal;
 mod problem;
 mod publish;
@@ -45,19 +47,40 @@ struct Route {
 enum Answer {
     Submit,
     Notification,
+    Cancel,
     Deliveries,
     Recent,
+    Audit,
+    DeadLetters,
+    DeadLetter,
+    Redrive,
+    Discard,
+    Redriven,
+    Replay,
+    Replayed,
 }
 
 const GET: MethodFilter = MethodFilter::GET;
 const POST: MethodFilter = MethodFilter::POST;
+const DELETE: MethodFilter = MethodFilter::DELETE;
+/// Dead letters, and what was stored again.
+const OPERATE: &[Scope] = &[Scope::Operate];
 
 #[rustfmt::skip]
-static ROUTES: [Route; 4] = [
+static ROUTES: [Route; 13] = [
     Route { method: POST, path: "/v1/notifications", scopes: &[Scope::Publish], answer: Answer::Submit },
     Route { method: GET, path: "/v1/notifications/{id}", scopes: READ, answer: Answer::Notification },
+    Route { method: DELETE, path: "/v1/notifications/{id}", scopes: &[Scope::Publish], answer: Answer::Cancel },
     Route { method: GET, path: "/v1/tenants/{tenant}/deliveries", scopes: &[Scope::ReadTenant], answer: Answer::Deliveries },
     Route { method: GET, path: "/v1/tenants/{tenant}/channels/{channel}/recent", scopes: READ, answer: Answer::Recent },
+    Route { method: GET, path: "/v1/tenants/{tenant}/audit", scopes: &[Scope::ReadTenant], answer: Answer::Audit },
+    Route { method: GET, path: "/v1/tenants/{tenant}/dead-letters", scopes: OPERATE, answer: Answer::DeadLetters },
+    Route { method: GET, path: "/v1/tenants/{tenant}/dead-letters/{id}", scopes: OPERATE, answer: Answer::DeadLetter },
+    Route { method: POST, path: "/v1/tenants/{tenant}/dead-letters/redrive", scopes: OPERATE, answer: Answer::Redrive },
+    Route { method: POST, path: "/v1/tenants/{tenant}/dead-letters/discard", scopes: OPERATE, answer: Answer::Discard },
+    Route { method: GET, path: "/v1/tenants/{tenant}/redrives/{id}", scopes: OPERATE, answer: Answer::Redriven },
+    Route { method: POST, path: "/v1/tenants/{tenant}/replays", scopes: OPERATE, answer: Answer::Replay },
+    Route { method: GET, path: "/v1/tenants/{tenant}/replays/{id}", scopes: OPERATE, answer: Answer::Replayed },
 ];
 
 /// Where a request ended up.
@@ -94,6 +117,8 @@ struct Call {
     parts: Parts,
     /// The id that ties everything together; the header's, else the body's, else one that we make.
     correlation: Option<CorrelationId>,
+    /// In whose audit trail a refusal stands, once it is known.
+    tenant: Option<TenantId>,
     started: Instant,
     /// When the whole request ends.
     until: Instant,
@@ -113,6 +138,7 @@ async fn serve(room: Arc<Room>, place: Place, request: Request) -> Response {
     let mut call = Call {
         parts,
         correlation: None,
+        tenant: None,
         started,
         until: started + room.config.request_deadline,
     };
@@ -136,20 +162,34 @@ async fn answer(room: &Room, place: Place, call: &mut Call, body: Body) -> Resul
         Place::OtherMethod => return Err(Refusal::Method),
     };
     let caller = principal::identify(&room.access, &call.parts.headers)?;
+    call.tenant = caller.tenant().cloned();
     caller.must_have(route.scopes)?;
     match route.answer {
         Answer::Submit => publish::submit(room, call, caller, body).await,
         Answer::Notification => read::notification(room, call, caller).await,
         Answer::Deliveries => read::deliveries(room, call, caller).await,
         Answer::Recent => read::recent(room, call, caller).await,
+        Answer::Cancel => order::cancel(room, call, caller).await,
+        Answer::Audit => operate::audit(room, call, caller).await,
+        Answer::DeadLetters => operate::dead_letters(room, call, caller).await,
+        Answer::DeadLetter => operate::dead_letter(room, call, caller).await,
+        Answer::Redrive => order::dead_letters(room, call, caller, body, JobKind::Redrive).await,
+        Answer::Discard => order::dead_letters(room, call, caller, body, JobKind::Discard).await,
+        Answer::Redriven => order::job(room, call, caller, &[JobKind::Redrive, JobKind::Discard]).await,
+        Answer::Replay => order::replay(room, call, caller, body).await,
+        Answer::Replayed => order::job(room, call, caller, &[JobKind::Replay]).await,
     }
 }
 
-/// The one place where a refusal is counted and logged.
+/// The one place where a refusal is counted, audited and logged.
 fn refused(room: &Room, place: Place, call: &mut Call, refusal: &Refusal) -> Response {
     let code = problem::code(refusal);
     let submit = matches!(place, Place::Route(route) if route.answer == Answer::Submit);
     room.meters.refused(code, submit);
+    // To ask again for what is on its way is no offence.
+    if let (Some(tenant), true) = (&call.tenant, *refusal != Refusal::NotYetVisible) {
+        room.audit.count(tenant, AuditKind::Rejection, code.as_str());
+    }
     let correlation = call.correlation(room);
     let (code, cause) = (code.as_str(), refusal.cause().unwrap_or_default());
     match refusal {

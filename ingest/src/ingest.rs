@@ -6,7 +6,7 @@
 use std::{future::ready, sync::Arc};
 
 use carillon_auth::Access;
-use carillon_bus::Producer;
+use carillon_bus::{AuditLog, Producer, RangeReader};
 use carillon_chassis::{clock::Clock, metrics::Metrics, readiness::Readiness, tasks::Tasks};
 use carillon_schemas::topics::Topics;
 use carillon_store::{NotificationStore, PageKey};
@@ -32,8 +32,10 @@ pub struct IngestDeps {
     pub clock: Clock,
     /// Answers reads and keeps idempotency keys.
     pub store: Arc<dyn NotificationStore>,
-    /// Takes the records. Whoever made it flushes it after the last request.
+    /// Takes the records. Whoever made it flushes it after the last request and the end of the tasks.
     pub producer: Producer,
+    /// Reads the dead-letter topic.
+    pub dead_letters: RangeReader,
     /// How callers are known.
     pub access: Access,
     /// The names of the topics.
@@ -57,6 +59,11 @@ pub(crate) struct Room {
     pub(crate) publisher: Publisher,
     /// The name of the notifications topic.
     pub(crate) topic: Arc<str>,
+    /// The name of the commands topic.
+    pub(crate) commands: Arc<str>,
+    /// Reads the dead-letter topic.
+    pub(crate) dead_letters: RangeReader,
+    pub(crate) audit: AuditLog,
     pub(crate) page_key: PageKey,
     pub(crate) meters: Meters,
 }
@@ -72,6 +79,14 @@ impl Ingest {
         let store = Store::new(deps.store, config.store_deadline);
         let limits = Limits::new(config.load(), config.tenant_load(), meters.in_flight.clone());
         let keys = Keys::new(store.clone(), config.remembered);
+        let audit = AuditLog::start(
+            deps.producer.clone(),
+            &deps.topics.audit,
+            &config.node,
+            deps.clock.clone(),
+            &deps.metrics,
+            &deps.tasks,
+        );
         let (publisher, left_over) =
             Publisher::new(deps.producer, config.in_flight, meters.left_over.clone());
         let room = Arc::new(Room {
@@ -81,6 +96,9 @@ impl Ingest {
             store,
             publisher,
             topic: Arc::from(deps.topics.notifications),
+            commands: Arc::from(deps.topics.commands),
+            dead_letters: deps.dead_letters,
+            audit,
             page_key: deps.page_key,
             meters,
             config,

@@ -1,4 +1,4 @@
-//! Policy: the one door that every submit goes through, with its checks in order.
+//! Policy: the one door that every submit and command goes through, with its checks in order.
 //!
 //! In: a principal and what it wants to submit. Out: an admission with a permit, or what is known of an earlier
 //! submit with the same key.
@@ -9,7 +9,8 @@ use std::sync::Arc;
 use carillon_auth::Principal;
 use carillon_chassis::{clock::Clock, metrics::Counter};
 use carillon_schemas::{
-    ChannelName, CorrelationId, IdempotencyKey, NotificationId, TenantId, notification::Submission,
+    ChannelName, CorrelationId, IdempotencyKey, NotificationId, TenantId, limits::SCHEDULE_AHEAD_MS,
+    notification::Submission, problem::FieldError,
 };
 use carillon_store::Claim;
 use tokio::time::Instant;
@@ -64,6 +65,10 @@ pub(crate) struct Admission {
 }
 
 /// What the door says.
+#[allow(
+    clippy::large_enum_variant,
+    reason = "lives for one call, and the large variant is the usual one"
+)]
 pub(crate) enum Decision {
     /// Publish it, holding the permit meanwhile.
     Publish(Admission, Permit),
@@ -112,11 +117,13 @@ impl Policy {
         if !principal.may_reach(&channel) {
             return Err(Refusal::Channel);
         }
-        // 2. The tenant's rate and quota will be asked here.
-        // 3. Is there room, in this process and in the tenant's share of it?
-        let permit = self.limits.take(tenant, bytes).map_err(Refusal::Overloaded)?;
-        // 4. Whose is the key? This is the only check that waits, and the only one that writes.
+        // 2. Is it for a moment that we wait for?
         let now = self.clock.unix_ms();
+        must_be_near(submission.deliver_at, now)?;
+        // 3. The tenant's rate and quota will be asked here.
+        // 4. Is there room, in this process and in the tenant's share of it?
+        let permit = self.limits.take(tenant, bytes).map_err(Refusal::Overloaded)?;
+        // 5. Whose is the key? This is the only check that waits, and the only one that writes.
         let mut admission = Admission {
             submission,
             tenant: tenant.clone(),
@@ -155,8 +162,45 @@ impl Policy {
         Ok(Decision::Publish(admission, permit))
     }
 
+    /// Lets in a command of so many bytes for a tenant: commands take room beside its submits.
+    ///
+    /// # Errors
+    /// [`Refusal::Overloaded`] when there is none.
+    pub(crate) fn admit_command(&self, tenant: &TenantId, bytes: usize) -> Result<Permit, Refusal> {
+        self.limits.take(tenant, bytes).map_err(Refusal::Overloaded)
+    }
+
     /// A notification with a key was published: a repeat need not be published again.
     pub(crate) fn published(&self, id: NotificationId, correlation: CorrelationId) {
         self.keys.remember(id, correlation);
+    }
+}
+
+/// A moment in the past means at once.
+fn must_be_near(deliver_at: Option<u64>, now_ms: u64) -> Result<(), Refusal> {
+    if deliver_at.is_none_or(|at| at <= now_ms.saturating_add(SCHEDULE_AHEAD_MS)) {
+        return Ok(());
+    }
+    let days = SCHEDULE_AHEAD_MS / 86_400_000;
+    let rule = format!("must be at most {days} days ahead, in Unix milliseconds");
+    Err(Refusal::Fields(vec![FieldError::new("/deliver_at", rule)]))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_moment_may_lie_thirty_days_ahead_and_not_a_millisecond_more() {
+        let now = 1_700_000_000_000;
+        for good in [None, Some(0), Some(now), Some(now + SCHEDULE_AHEAD_MS)] {
+            assert_eq!(must_be_near(good, now), Ok(()), "{good:?}");
+        }
+        for bad in [now + SCHEDULE_AHEAD_MS + 1, u64::MAX] {
+            assert!(
+                matches!(must_be_near(Some(bad), now), Err(Refusal::Fields(_))),
+                "{bad}"
+            );
+        }
     }
 }

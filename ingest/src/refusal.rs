@@ -6,7 +6,7 @@
 use std::fmt;
 
 use carillon_auth::AuthError;
-use carillon_schemas::{claims::Scope, problem::FieldError};
+use carillon_schemas::{claims::Scope, notification::SubmissionError, problem::FieldError, status::Status};
 
 /// Why a request is not served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -15,8 +15,6 @@ pub(crate) enum Refusal {
     NotJson(String),
     /// Fields of the body break their rules.
     Fields(Vec<FieldError>),
-    /// Fields of the body are known and not built yet.
-    Unsupported(Vec<FieldError>),
     /// Headers, query parameters or path segments break their rules.
     Parameters(Vec<FieldError>),
     /// No credential, or one that cannot be trusted.
@@ -33,6 +31,8 @@ pub(crate) enum Refusal {
     NotYetVisible,
     /// The route has other methods.
     Method,
+    /// The notification is in another state than scheduled, or due too soon.
+    NotCancellable(Status),
     /// The body did not arrive in time.
     BodyLate,
     /// The body is larger than so many bytes.
@@ -77,6 +77,15 @@ impl fmt::Display for Dependency {
             Self::Kafka => "Kafka",
             Self::Store => "the store",
         })
+    }
+}
+
+impl From<SubmissionError> for Refusal {
+    fn from(error: SubmissionError) -> Self {
+        match error {
+            SubmissionError::Json(why) => Self::NotJson(why),
+            SubmissionError::Fields(errors) => Self::Fields(errors),
+        }
     }
 }
 

@@ -45,12 +45,18 @@ pub(crate) fn seal(
         accepted_at,
         republished,
     } = admission;
+    // A moment that has passed is no moment to wait for.
+    let deliver_at = submission.deliver_at.filter(|at| *at > accepted_at);
+    let begins_at = deliver_at.unwrap_or(accepted_at);
+    let expires_at = submission
+        .ttl_seconds
+        .map(|ttl| begins_at + u64::from(ttl) * 1000);
     let envelope = Envelope {
-        priority: Default::default(),
-        expires_at: None,
-        collapse_key: None,
-        require_ack: false,
-        deliver_at: None,
+        priority: submission.priority.unwrap_or_default(),
+        expires_at,
+        collapse_key: submission.collapse_key,
+        require_ack: submission.require_ack.unwrap_or_default(),
+        deliver_at,
         notification_id: id,
         tenant_id: tenant,
         user_id: submission.user_id,
@@ -98,14 +104,18 @@ pub(crate) fn seal(
 
 #[cfg(test)]
 mod tests {
-    use carillon_schemas::{NotificationId, notification::Submission};
+    use carillon_schemas::{
+        NotificationId,
+        notification::{Priority, Submission},
+    };
 
     use super::*;
 
-    fn admission(republished: bool) -> Admission {
-        let body = br#"{"content":"x","user_id":"u1","type":"t","data":{"b": 1.0}}"#;
+    const BODY: &str = r#"{"content":"x","user_id":"u1","type":"t","data":{"b": 1.0}}"#;
+
+    fn admission(body: &str, republished: bool) -> Admission {
         Admission {
-            submission: Submission::parse(body).unwrap(),
+            submission: Submission::parse(body.as_bytes()).unwrap(),
             tenant: "acme".parse().unwrap(),
             channel: "alerts".parse().unwrap(),
             id: NotificationId::at(7, &[1; 10]),
@@ -117,7 +127,7 @@ mod tests {
     fn sealed(republished: bool) -> Sealed {
         let trace = Some(Bytes::from_static(b"00-trace"));
         seal(
-            admission(republished),
+            admission(BODY, republished),
             "req-7".parse().unwrap(),
             trace,
             &Arc::from("topic"),
@@ -146,6 +156,40 @@ mod tests {
         assert_eq!(header(headers::CORRELATION_ID), Some("req-7"));
         assert_eq!(header(headers::TRACEPARENT), Some("00-trace"));
         assert_eq!(header(headers::REPUBLISHED), None);
+    }
+
+    fn envelope(fields: &str) -> Envelope {
+        let body = format!(r#"{{"content":"x",{fields}}}"#);
+        let topic = Arc::from("topic");
+        let sealed = seal(admission(&body, false), "c".parse().unwrap(), None, &topic).unwrap();
+        Envelope::from_json(&sealed.record.value).unwrap()
+    }
+
+    #[test]
+    fn time_to_live_counts_from_the_acceptance_or_from_the_moment_that_is_waited_for() {
+        let times = |fields: &str| {
+            let envelope = envelope(fields);
+            (envelope.deliver_at, envelope.expires_at)
+        };
+        assert_eq!(times(r#""ttl_seconds":2"#), (None, Some(2_007)));
+        assert_eq!(
+            times(r#""ttl_seconds":2,"deliver_at":50"#),
+            (Some(50), Some(2_050))
+        );
+        assert_eq!(times(r#""deliver_at":50"#), (Some(50), None));
+        for past in [0, 6, 7] {
+            let fields = format!(r#""ttl_seconds":2,"deliver_at":{past}"#);
+            assert_eq!(times(&fields), (None, Some(2_007)), "at once");
+        }
+    }
+
+    #[test]
+    fn urgency_collapsing_and_acknowledgement_travel_with_the_envelope() {
+        let all = envelope(r#""priority":"high","collapse_key":"k","require_ack":true"#);
+        assert_eq!((all.priority, all.require_ack), (Priority::High, true));
+        assert_eq!(all.collapse_key.unwrap().as_str(), "k");
+        let none = envelope(r#""priority":null,"require_ack":false"#);
+        assert_eq!((none.priority, none.require_ack), (Priority::Normal, false));
     }
 
     #[test]

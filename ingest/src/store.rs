@@ -5,11 +5,16 @@
 
 use std::{future::Future, sync::Arc, time::Duration};
 
-use carillon_schemas::{IdempotencyKey, NotificationId, Stream, TenantId};
+use carillon_schemas::{
+    IdempotencyKey, NotificationId, Stream, TenantId,
+    dead_letter::{DeadLetterId, DeadLetterRow, Job},
+};
 use carillon_store::{
-    Claim, ClaimOutcome, DeliveriesQuery, DeliveriesResult, Known, NotificationStore, RecentRow, StoreError,
+    AuditQuery, AuditResult, Claim, ClaimOutcome, DeadLettersQuery, DeadLettersResult, DeliveriesQuery,
+    DeliveriesResult, Known, NotificationStore, RecentRow, StoreError,
 };
 use tokio::time::Instant;
+use uuid::Uuid;
 
 use crate::{
     ready::Health,
@@ -69,6 +74,42 @@ impl Store {
         until: Instant,
     ) -> Result<Vec<RecentRow>, Refusal> {
         self.ask(self.inner.recent(tenant, stream, n, None), until).await
+    }
+
+    pub(crate) async fn dead_letters(
+        &self,
+        tenant: &TenantId,
+        query: &DeadLettersQuery,
+        until: Instant,
+    ) -> Result<DeadLettersResult, Refusal> {
+        self.ask(self.inner.dead_letters(tenant, query), until).await
+    }
+
+    pub(crate) async fn dead_letter(
+        &self,
+        tenant: &TenantId,
+        id: DeadLetterId,
+        until: Instant,
+    ) -> Result<Option<DeadLetterRow>, Refusal> {
+        self.ask(self.inner.dead_letter(tenant, id), until).await
+    }
+
+    pub(crate) async fn job(
+        &self,
+        tenant: &TenantId,
+        id: Uuid,
+        until: Instant,
+    ) -> Result<Option<Job>, Refusal> {
+        self.ask(self.inner.job(tenant, id), until).await
+    }
+
+    pub(crate) async fn audit_trail(
+        &self,
+        tenant: &TenantId,
+        query: &AuditQuery,
+        until: Instant,
+    ) -> Result<AuditResult, Refusal> {
+        self.ask(self.inner.audit_trail(tenant, query), until).await
     }
 
     /// Whether it does its part now; otherwise what is wrong.

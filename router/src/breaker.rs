@@ -54,6 +54,7 @@ impl Breaker {
     }
 
     /// How it stands.
+    #[cfg(test)]
     pub(crate) fn state(&self) -> State {
         self.state
     }

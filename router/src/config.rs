@@ -2,9 +2,11 @@
 //!
 //! In: figures from the command line. Out: the same, documented. Always: a default is good for one machine.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::HashMap, sync::Arc, time::Duration};
 
-use crate::{ChannelLimits, RouterError};
+use carillon_schemas::TenantId;
+
+use crate::{BesideConfig, ChannelLimits, RouterError};
 
 /// How the router behaves.
 #[derive(Debug, Clone)]
@@ -19,6 +21,8 @@ pub struct RouterConfig {
     pub generation: u16,
     /// Bounds of what is handled at once.
     pub batching: Batching,
+    /// Bounds of what runs beside the pipeline.
+    pub beside: BesideConfig,
     /// First bound of the wait between attempts when the store or Kafka is in trouble.
     pub backoff_first: Duration,
     /// Greatest bound of that wait.
@@ -26,6 +30,8 @@ pub struct RouterConfig {
     /// So many failures in a row, of all that was asked of the store or of Kafka, open its breaker: then one probes
     /// and the others wait.
     pub breaker_opens_at: u32,
+    /// Shares of tenants; 1 for those that are not named.
+    pub weights: HashMap<TenantId, u32>,
     /// Most bytes of an envelope, by tenant and channel.
     pub channel_limits: ChannelLimits,
     /// How much of the ladder is held in memory.
@@ -100,9 +106,11 @@ impl RouterConfig {
             shards: carillon_schemas::topics::Layout::SINGLE.shards,
             generation: 1,
             batching: Batching::default(),
+            beside: BesideConfig::default(),
             backoff_first: Duration::from_millis(100),
             backoff_cap: Duration::from_secs(30),
             breaker_opens_at: 3,
+            weights: HashMap::new(),
             channel_limits: ChannelLimits::new(),
             ladder: LadderBounds::default(),
             drain: Duration::from_secs(10),
@@ -126,6 +134,9 @@ impl RouterConfig {
         ];
         if bounds.contains(&0) {
             return Err(RouterError::Config("a bound of the batching is zero"));
+        }
+        if !self.beside.is_sound() {
+            return Err(RouterError::Config("a bound beside the pipeline is zero"));
         }
         if self.shards == 0 {
             return Err(RouterError::Config("the deliveries topic has no shard"));

@@ -20,6 +20,7 @@ use crate::{
     metrics::Meters,
     moves::Moves,
     poison::Code,
+    trail::Trail,
     travel::origin,
     verdict::Reason,
     work::{End, Ended},
@@ -30,6 +31,7 @@ pub(crate) struct DeadLetters {
     pub(crate) moves: Arc<Moves>,
     pub(crate) topic: Arc<str>,
     pub(crate) node: Arc<str>,
+    pub(crate) trail: Arc<Trail>,
     pub(crate) meters: Meters,
 }
 
@@ -59,7 +61,9 @@ impl DeadLetters {
         written
             .filter_map(|(((ended, reason), letter), ack)| {
                 self.meters.dead_letter(reason);
-                row(ended, reason, &letter, ack, &self.node, at_ms)
+                let row = row(ended, reason, &letter, ack, &self.node, at_ms)?;
+                self.trail.dead_letter(&row.tenant, reason.code);
+                Some(row)
             })
             .collect()
     }

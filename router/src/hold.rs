@@ -1,9 +1,9 @@
 //! Holding: waiting out trouble of the store or of Kafka, in place.
 //!
 //! In: failures and successes of the rooms. Out: waits that grow, paused consumers, readiness, one log line per
-//! change. Always: while any room holds, the consumers are paused; when none does, they are not. After several
-//! failures in a row the dependency's breaker is open: one room probes, the others wait for what it sees. A wait
-//! ends early when the probe sees that what was away is back.
+//! change. Always: while any room of the pipeline holds, the consumers are paused; when none does, they are not. After
+//! several failures in a row of such rooms the dependency's breaker is open: one probes, the others wait for what it
+//! sees. A wait ends early when the probe sees that what was away is back.
 
 mod board;
 
@@ -18,7 +18,7 @@ use tokio::{
 use tracing::{info, warn};
 
 use crate::{
-    breaker::{Breaker, Permit, State as BreakerState},
+    breaker::{Breaker, Permit},
     metrics::Held as HeldMetrics,
 };
 use board::Board;
@@ -97,16 +97,21 @@ impl Holds {
         self.change(site, Some(dependency), reason);
     }
 
+    /// Whether this is known to be in trouble. Before the probe has looked, nothing is.
+    pub(crate) fn holds_for(&self, dependency: Dependency) -> bool {
+        self.state.lock().since[dependency as usize].is_some()
+    }
+
     /// It can.
     pub(crate) fn let_go(&self, site: Site) {
         self.change(site, None, "");
     }
 
     /// Whether nobody but a probe asks this dependency now.
-    #[allow(dead_code, reason = "asked before a redrive")]
+    #[cfg(test)]
     pub(crate) fn is_open(&self, dependency: Dependency) -> bool {
         let state = self.state.lock();
-        state.breakers[dependency as usize].state() != BreakerState::Closed
+        state.breakers[dependency as usize].state() != crate::breaker::State::Closed
     }
 
     /// It did what a room asked of it.
@@ -196,9 +201,15 @@ impl Attempts<'_> {
         self.held = true;
         let probed = self.probing.take() == Some(dependency);
         self.holds.hold(self.site, dependency, reason);
-        self.holds.failed(dependency, probed);
         let begun = Instant::now();
-        self.turn(dependency).await;
+        if self.site.keeps_records() {
+            self.holds.failed(dependency, probed);
+            self.turn(dependency).await;
+        } else {
+            let news = self.holds.back[dependency as usize].notified();
+            // Its end is news, or the time: the next attempt says which.
+            let _ = tokio::time::timeout(self.backoff.next(), news).await;
+        }
         self.holds.metrics.waited(dependency, begun.elapsed());
     }
 

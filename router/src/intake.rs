@@ -6,36 +6,51 @@
 
 use std::sync::Arc;
 
+use bytes::Bytes;
 use carillon_bus::{Record, TopicPartition};
+use carillon_schemas::{
+    envelope,
+    headers::{self, Headers},
+};
+use tokio::time::Instant;
 
 use crate::{
-    fifo::Fifo,
+    fair::Fair,
     ladder::Ladder,
     open,
+    schedule::DueNow,
     sources::Source,
     travel::On,
     waiting::Waiting,
     work::{Ended, Item, Work},
 };
 
+/// Names of topics that are told apart here.
+pub(crate) struct Topics {
+    /// What producers wrote.
+    pub(crate) notifications: Arc<str>,
+    /// What was put back in.
+    pub(crate) redrive: Arc<str>,
+}
+
 /// What was handed over and is not begun. Bounded by the consumers, which hand out so many and pause then.
 pub(crate) struct Intake {
     node: Arc<str>,
     ladder: Arc<Ladder>,
-    redrive: Arc<str>,
-    lanes: Fifo,
+    topics: Topics,
+    lanes: Fair<Item>,
     waiting: Waiting<Item>,
     poison: Vec<Ended>,
 }
 
 impl Intake {
-    /// Empty. `redrive` is the topic of what was put back in.
-    pub(crate) fn new(node: Arc<str>, ladder: Arc<Ladder>, redrive: Arc<str>) -> Self {
+    /// Empty.
+    pub(crate) fn new(node: Arc<str>, ladder: Arc<Ladder>, topics: Topics, lanes: Fair<Item>) -> Self {
         Self {
             node,
             ladder,
-            redrive,
-            lanes: Fifo::default(),
+            topics,
+            lanes,
             waiting: Waiting::default(),
             poison: Vec::new(),
         }
@@ -44,7 +59,7 @@ impl Intake {
     /// Records of the main group.
     pub(crate) fn hear_main(&mut self, records: Vec<Record>, now_ms: u64) {
         for record in records {
-            let on = if record.topic == self.redrive {
+            let on = if record.topic == self.topics.redrive {
                 On::Redrive
             } else {
                 On::Notifications
@@ -81,11 +96,18 @@ impl Intake {
         }
     }
 
+    /// A notification whose moment has come.
+    pub(crate) fn hear_schedule(&mut self, due: DueNow, now_ms: u64) {
+        let record = due_record(&due, &self.topics.notifications);
+        let source = Source::Schedule(due.place);
+        if let Some(item) = self.open(record, On::Notifications, source, now_ms) {
+            self.offer(item);
+        }
+    }
+
     /// An item that can be handled now.
     pub(crate) fn offer(&mut self, item: Item) {
-        if let Err(item) = self.lanes.offer(item) {
-            drop(item);
-        }
+        self.lanes.push(item, Instant::now());
     }
 
     /// Takes in what is due on the ladder.
@@ -115,7 +137,7 @@ impl Intake {
 
     /// What is begun now: the checks apart from the others, because they are not stored again.
     pub(crate) fn take(&mut self, records: usize, bytes: usize) -> Vec<Work> {
-        let items = self.lanes.take(records, bytes);
+        let items = self.lanes.take(records, bytes, Instant::now());
         let poison = std::mem::take(&mut self.poison);
         let (checks, items): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.travel.check);
         let mut works = Vec::with_capacity(2);
@@ -126,5 +148,24 @@ impl Intake {
             works.push(Work::begin(checks, Vec::new(), true));
         }
         works
+    }
+}
+
+/// The record that a scheduled notification is handled as. It stands nowhere, and travels like one that stood on the
+/// notifications topic.
+fn due_record(due: &DueNow, topic: &Arc<str>) -> Record {
+    let tenant = Bytes::copy_from_slice(due.place.tenant.as_str().as_bytes());
+    let mut headers = Headers::with_capacity(3);
+    headers.push_raw(headers::TENANT, tenant.clone());
+    headers.push_raw(headers::ID, due.place.id.to_string());
+    headers.push_raw(headers::SCHEMA, envelope::SCHEMA);
+    Record {
+        topic: Arc::clone(topic),
+        partition: due.place.partition,
+        offset: -1,
+        timestamp_ms: None,
+        key: Some(tenant),
+        value: Some(due.bytes.clone()),
+        headers,
     }
 }

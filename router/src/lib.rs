@@ -5,18 +5,20 @@
 //! Always: an offset is let go only after its verdict was carried out; a push is made only of what the
 //! store has committed; trouble of the store or of Kafka is waited out in place and moves no record.
 
+mod audit;
+mod beside;
 mod bind;
 mod breaker;
+mod commands;
 mod config;
 mod dead_letters;
 mod dispatch;
 mod error;
-#[allow(dead_code, reason = "the pipeline takes it into use")]
 mod fair;
-mod fifo;
 mod gate;
 mod hold;
 mod intake;
+mod jobs;
 mod ladder;
 mod metrics;
 mod moves;
@@ -26,16 +28,20 @@ mod pipeline;
 mod poison;
 mod probe;
 mod questions;
+mod receipts;
 mod router;
+mod schedule;
 mod settle;
 #[cfg(test)]
 mod sim;
 mod sources;
+mod trail;
 mod travel;
 mod verdict;
 mod waiting;
 mod work;
 
+pub use beside::BesideConfig;
 pub use config::{Batching, LadderBounds, RouterConfig};
 pub use error::RouterError;
 pub use gate::ChannelLimits;

@@ -155,7 +155,7 @@ impl Meters {
                 "Notifications whose place a newer one of their key took",
             ),
             metrics.counter(
-                "carillon_router_scheduled_total",
+                "carillon_router_into_schedule_total",
                 "Notifications that were put into the schedule",
             ),
         ]
@@ -178,8 +178,7 @@ impl Meters {
     pub(crate) fn taken(&self, work: &Work, now_ms: u64) {
         self.batch.observe(work.len() as f64);
         self.in_flight.add(work.len() as i64);
-        let ended = work.ended.iter().map(|ended| &ended.way);
-        for way in work.ways.iter().chain(ended) {
+        for way in work.all_ways() {
             let at = match &way.source {
                 Source::Main => 0,
                 Source::Ladder { due_ms } => {

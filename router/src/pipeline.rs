@@ -7,7 +7,7 @@
 
 use std::sync::Arc;
 
-use carillon_bus::Event;
+use carillon_bus::{Event, TopicPartition};
 use carillon_chassis::{clock::Clock, readiness::Condition};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
 use tokio_util::sync::CancellationToken;
@@ -22,6 +22,7 @@ use crate::{
     metrics::Meters,
     persist::Persist,
     questions::Questions,
+    schedule::ScheduleHandle,
     settle::Settle,
     sources::{Inlets, Sources},
     work::Work,
@@ -35,8 +36,10 @@ pub(crate) struct Pipeline {
     pub(crate) batching: Batching,
     pub(crate) clock: Clock,
     pub(crate) consuming: Condition,
+    pub(crate) notifications: Arc<str>,
     pub(crate) meters: Meters,
     pub(crate) sources: Arc<Sources>,
+    pub(crate) schedule: ScheduleHandle,
     pub(crate) questions: Questions,
     pub(crate) persist: Persist,
     pub(crate) gate: Gate,
@@ -112,7 +115,7 @@ impl Pipeline {
                 event = inlets.ladder.recv() => {
                     self.hear(Group::Ladder, event.ok_or(RouterError::ConsumerEnded)?, intake);
                 }
-                Some(item) = inlets.schedule.recv() => intake.offer(item),
+                Some(due) = inlets.due.recv() => intake.hear_schedule(due, self.clock.unix_ms()),
                 () = self.due(intake.next_due_ms()) => intake.hear_time(self.clock.unix_ms()),
                 room = self.room(way), if !intake.is_empty() => return Ok(room),
             }
@@ -149,16 +152,23 @@ impl Pipeline {
                 info!(partitions = partitions.len(), "partitions assigned");
                 if group == Group::Main {
                     self.consuming.met();
+                    self.schedule.own(self.of_notifications(&partitions));
                 }
             }
             Event::Revoked(partitions) => {
                 info!(partitions = partitions.len(), "partitions revoked");
+                self.schedule.disown(self.of_notifications(&partitions));
                 // What is begun goes on: the consumer waits for it, so that the next router does not repeat it.
                 for item in intake.revoke(&partitions) {
                     self.sources.let_go(&item.record, &item.source);
                 }
             }
         }
+    }
+
+    fn of_notifications(&self, partitions: &[TopicPartition]) -> Vec<i32> {
+        let of = partitions.iter().filter(|p| p.topic == self.notifications);
+        of.map(|p| p.partition).collect()
     }
 
     async fn store(&self, mut begun: mpsc::Receiver<Work>, persisted: mpsc::Sender<Work>) {

@@ -8,10 +8,7 @@ mod on_the_way;
 use std::{collections::BTreeMap, sync::Arc};
 
 use carillon_chassis::clock::Clock;
-use carillon_schemas::{
-    CollapseKey, NotificationId, Stream, TenantId,
-    status::{Stamp, Status},
-};
+use carillon_schemas::{CollapseKey, NotificationId, Stream, TenantId};
 use carillon_store::{Head, NotificationStore, StoreError};
 
 use crate::{
@@ -47,6 +44,11 @@ impl Questions {
             for ((at, _), head) in asked.into_iter().zip(heads) {
                 let way = &mut work.ways[at];
                 way.head = head;
+                if let (Source::Schedule(_), Some(head)) = (&way.source, head) {
+                    way.travel = way.travel.waited(head.stamp);
+                    work.news[at].attempt = way.travel.attempt;
+                    work.news[at].redrive = way.travel.redrive;
+                }
                 let before = verdict(Outcome::Before(head), &way.travel, now_ms);
                 if !first_here[at] || before == Verdict::Done {
                     done.push((at, End::Done));
@@ -75,8 +77,7 @@ impl Questions {
 
     // Not known is safe: at worst it is delivered twice under one id.
     async fn heads(&self, tenant: &TenantId, ids: &[NotificationId]) -> Vec<Option<Head>> {
-        let known = self.ask(ids.len(), || self.store.statuses(tenant, ids)).await;
-        known.into_iter().map(|status| status.map(first_head)).collect()
+        self.ask(ids.len(), || self.store.heads(tenant, ids)).await
     }
 
     /// Asks until the store answers. A question that it refuses has no answers.
@@ -96,18 +97,6 @@ impl Questions {
                 }
             }
         }
-    }
-}
-
-fn first_head(status: Status) -> Head {
-    Head {
-        stamp: Stamp {
-            redrive: 0,
-            attempt: 1,
-            status,
-        },
-        first_delivered_at: None,
-        acked_at: None,
     }
 }
 

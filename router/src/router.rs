@@ -5,7 +5,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use carillon_bus::{BusConfig, ConsumerOptions, GroupConsumer, Producer};
+use carillon_bus::{BusConfig, ConsumerOptions, Event, GroupConsumer, Producer};
 use carillon_chassis::{
     clock::Clock,
     metrics::Metrics,
@@ -20,11 +20,13 @@ use tracing::info;
 
 use crate::{
     RouterConfig, RouterError,
+    beside::{Beside, Handles},
     dead_letters::DeadLetters,
     dispatch::{Dispatch, Shards},
+    fair::{Bounds, Fair},
     gate::Gate,
     hold::{Dependency, Holds, Waits},
-    intake::Intake,
+    intake::{Intake, Topics},
     ladder::Ladder,
     metrics::{Held, Meters},
     moves::Moves,
@@ -32,9 +34,14 @@ use crate::{
     pipeline::Pipeline,
     probe::Probe,
     questions::{OnTheWay, Questions},
+    schedule::ScheduleHandle,
     settle::{Rows, Settle},
     sources::{Inlets, Sources},
+    trail::Trail,
 };
+
+/// What a group hands over.
+type Events = mpsc::Receiver<Event>;
 
 /// What a router stands on.
 pub struct RouterDeps {
@@ -93,17 +100,24 @@ impl Router {
     /// [`RouterError::StillInFlight`] when the drain took too long.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RouterError> {
         let _stopped = Stopped(self.consuming.clone());
-        let (sources, inlets) = self.sources()?;
+        let (sources, main, ladder) = self.sources()?;
         let holds = Arc::new(self.holds(&sources));
-        let pipeline = self.pipeline(&sources, &holds);
+        let (beside, handles) = Beside::new(&self.config, &self.deps, &self.producer, &holds)?;
+        let Handles { trail, schedule, due } = handles;
+        let inlets = Inlets { main, ladder, due };
+        let pipeline = self.pipeline(&sources, &holds, &trail, schedule);
         let probe = self.probe(&holds);
+        let both = async {
+            let intake = self.intake();
+            tokio::try_join!(pipeline.run(intake, inlets, &shutdown), beside.run(&shutdown))
+        };
         info!(
             group = self.config.group,
             node = &*self.config.node,
             "router started"
         );
         let ended = tokio::select! {
-            ended = pipeline.run(self.intake(), inlets, &shutdown) => ended,
+            ended = both => ended.map(|_| ()),
             () = probe.run() => Ok(()),
             () = deadline(&shutdown, self.config.drain) => {
                 let left = usize::try_from(self.meters.in_flight.get()).unwrap_or_default();
@@ -111,6 +125,7 @@ impl Router {
             }
         };
         drop(pipeline);
+        trail.close().await;
         let closed = match Arc::into_inner(sources) {
             Some(sources) => sources.close(self.config.drain).await,
             None => Ok(()),
@@ -119,7 +134,7 @@ impl Router {
         ended.and(closed.map_err(RouterError::from))
     }
 
-    fn sources(&self) -> Result<(Arc<Sources>, Inlets), RouterError> {
+    fn sources(&self) -> Result<(Arc<Sources>, Events, Events), RouterError> {
         let deps = &self.deps;
         let join = |group: &str, topics: &[String], options| {
             GroupConsumer::start(&deps.bus, group, topics, options, &deps.metrics, &deps.tasks)
@@ -130,14 +145,8 @@ impl Router {
         let (main, main_events) = join(&self.config.group, &of_main, self.consumer_options())?;
         let group = format!("{}-ladder", self.config.group);
         let (ladder, ladder_events) = join(&group, &of_ladder, self.ladder_options())?;
-        let (_, schedule) = mpsc::channel(1);
         let sources = Sources { main, ladder };
-        let inlets = Inlets {
-            main: main_events,
-            ladder: ladder_events,
-            schedule,
-        };
-        Ok((Arc::new(sources), inlets))
+        Ok((Arc::new(sources), main_events, ladder_events))
     }
 
     fn consumer_options(&self) -> ConsumerOptions {
@@ -178,18 +187,36 @@ impl Router {
     }
 
     fn intake(&self) -> Intake {
-        let redrive = self.deps.bus.topics.redrive.as_str().into();
-        Intake::new(Arc::clone(&self.config.node), Arc::clone(&self.ladder), redrive)
+        let topics = &self.deps.bus.topics;
+        let topics = Topics {
+            notifications: topics.notifications.as_str().into(),
+            redrive: topics.redrive.as_str().into(),
+        };
+        let lanes = Fair::new(Bounds::default(), self.config.weights.clone());
+        Intake::new(
+            Arc::clone(&self.config.node),
+            Arc::clone(&self.ladder),
+            topics,
+            lanes,
+        )
     }
 
-    fn pipeline(&self, sources: &Arc<Sources>, holds: &Arc<Holds>) -> Pipeline {
+    fn pipeline(
+        &self,
+        sources: &Arc<Sources>,
+        holds: &Arc<Holds>,
+        trail: &Arc<Trail>,
+        schedule: ScheduleHandle,
+    ) -> Pipeline {
         let on_the_way = Arc::new(OnTheWay::default());
         Pipeline {
             batching: self.config.batching,
             clock: self.deps.clock.clone(),
             consuming: self.consuming.clone(),
+            notifications: self.deps.bus.topics.notifications.as_str().into(),
             meters: self.meters.clone(),
             sources: Arc::clone(sources),
+            schedule: schedule.clone(),
             questions: Questions {
                 store: Arc::clone(&self.deps.store),
                 on_the_way: Arc::clone(&on_the_way),
@@ -209,7 +236,7 @@ impl Router {
                 ladder: Arc::clone(&self.ladder),
             },
             dispatch: self.dispatch(holds),
-            settle: self.settle(sources, on_the_way, holds),
+            settle: self.settle(sources, on_the_way, holds, (trail, schedule)),
         }
     }
 
@@ -228,7 +255,13 @@ impl Router {
         }
     }
 
-    fn settle(&self, sources: &Arc<Sources>, on_the_way: Arc<OnTheWay>, holds: &Arc<Holds>) -> Settle {
+    fn settle(
+        &self,
+        sources: &Arc<Sources>,
+        on_the_way: Arc<OnTheWay>,
+        holds: &Arc<Holds>,
+        (trail, schedule): (&Arc<Trail>, ScheduleHandle),
+    ) -> Settle {
         let topics = &self.deps.bus.topics;
         let moves = Arc::new(Moves {
             producer: self.producer.clone(),
@@ -243,8 +276,10 @@ impl Router {
                 moves: Arc::clone(&moves),
                 topic: topics.dead_letters.as_str().into(),
                 node: Arc::clone(&self.config.node),
+                trail: Arc::clone(trail),
                 meters: self.meters.clone(),
             },
+            schedule,
             moves,
             rows: Rows {
                 generation: self.config.generation,

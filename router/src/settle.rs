@@ -22,7 +22,8 @@ use crate::{
     moves::Moves,
     persist::{Unwritten, write_all},
     questions::OnTheWay,
-    sources::Sources,
+    schedule::ScheduleHandle,
+    sources::{Source, Sources},
     work::{End, Ended, Work},
 };
 pub(crate) use rows::Rows;
@@ -37,6 +38,7 @@ pub(crate) struct Settle {
     pub(crate) moves: Arc<Moves>,
     pub(crate) ladder: Arc<Ladder>,
     pub(crate) dead_letters: DeadLetters,
+    pub(crate) schedule: ScheduleHandle,
     pub(crate) rows: Rows,
     pub(crate) on_the_way: Arc<OnTheWay>,
     pub(crate) holds: Arc<Holds>,
@@ -100,6 +102,9 @@ impl Settle {
             "scheduled",
             &self.write(&scheduled, |rows| self.store.schedule(rows)).await,
         );
+        if !scheduled.is_empty() {
+            self.schedule.scheduled();
+        }
         self.retry(ended).await;
         let dead = self.dead_letters.write(ended, at_ms).await;
         told("dead", &self.write(&dead, |rows| self.store.dead(rows)).await);
@@ -154,11 +159,15 @@ impl Settle {
             "unscheduled",
             &self.write(&rows, |rows| self.store.unschedule(rows)).await,
         );
+        for way in work.all_ways() {
+            if let Source::Schedule(place) = &way.source {
+                self.schedule.settled(place);
+            }
+        }
     }
 
     fn finish(&self, work: Work) {
-        let ended = work.ended.iter().map(|ended| &ended.way);
-        for way in work.ways.iter().chain(ended) {
+        for way in work.all_ways() {
             self.sources.finish(&way.record, &way.source);
         }
         self.on_the_way.leave(&work);

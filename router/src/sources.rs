@@ -9,7 +9,7 @@ use carillon_bus::{BusError, Event, GroupConsumer, Record};
 use carillon_store::Scheduled;
 use tokio::sync::mpsc;
 
-use crate::work::Item;
+use crate::schedule::DueNow;
 
 /// Where a record came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -22,7 +22,6 @@ pub(crate) enum Source {
     #[allow(dead_code, reason = "read once the overflow is")]
     Overflow,
     /// The store's schedule, this row.
-    #[allow(dead_code, reason = "read once the schedule is")]
     Schedule(Scheduled),
 }
 
@@ -37,7 +36,7 @@ pub(crate) struct Inlets {
     pub(crate) main: mpsc::Receiver<Event>,
     pub(crate) ladder: mpsc::Receiver<Event>,
     /// What is due of the schedule. When it is full, the scanner waits.
-    pub(crate) schedule: mpsc::Receiver<Item>,
+    pub(crate) due: mpsc::Receiver<DueNow>,
 }
 
 impl Sources {

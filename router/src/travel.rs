@@ -7,7 +7,10 @@
 
 use bytes::Bytes;
 use carillon_bus::Record;
-use carillon_schemas::headers::{self, Headers};
+use carillon_schemas::{
+    headers::{self, Headers},
+    status::Stamp,
+};
 use uuid::Uuid;
 
 use crate::{
@@ -113,6 +116,18 @@ impl Travel {
         Ok(())
     }
 
+    /// It waited in the schedule in this redrive and this attempt.
+    pub(crate) fn waited(self, stamp: Stamp) -> Self {
+        Self {
+            attempt: stamp.attempt.max(FIRST_ATTEMPT),
+            redrive: stamp.redrive,
+            hops: self
+                .hops
+                .max((stamp.attempt.max(FIRST_ATTEMPT) - 1).saturating_add(stamp.redrive)),
+            ..self
+        }
+    }
+
     /// In its dispatch: that of a check is one attempt more, because the one before was not acknowledged.
     pub(crate) fn dispatching(self) -> Self {
         Self {
@@ -199,7 +214,6 @@ const LEFT_BEHIND: [&str; 8] = [
 /// The headers of a dead letter on the redrive topic: in its first attempt again, one redrive and one hop more.
 ///
 /// Poison when what it carries cannot be believed: such a letter is not put back in.
-#[allow(dead_code, reason = "used by the jobs")]
 pub(crate) fn redriven(letter: &Record, job: Uuid, now_ms: u64) -> Result<Headers, Poison> {
     let raw = Raw::read(&letter.headers)?;
     let counter = |value, name, least, absent| raw_counter(value, name, least, absent, false);

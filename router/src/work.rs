@@ -28,7 +28,6 @@ pub(crate) enum LaneClass {
     Redrive,
 }
 
-#[allow(dead_code, reason = "what a fair queue asks")]
 impl Item {
     /// Whose it is.
     pub(crate) fn tenant(&self) -> &TenantId {
@@ -55,7 +54,7 @@ impl Item {
 
     /// What it weighs: the bytes of its key and its value.
     pub(crate) fn bytes(&self) -> usize {
-        size(&self.record)
+        self.record.size()
     }
 
     /// Whether it came from one of these partitions.
@@ -64,12 +63,6 @@ impl Item {
         let of = |p: &TopicPartition| p.partition == record.partition && p.topic == record.topic;
         partitions.iter().any(of)
     }
-}
-
-/// The bytes of a record's key and value.
-pub(crate) fn size(record: &Record) -> usize {
-    let len = |part: &Option<bytes::Bytes>| part.as_ref().map_or(0, bytes::Bytes::len);
-    len(&record.key) + len(&record.value)
 }
 
 /// An item without its notification.
@@ -151,6 +144,11 @@ impl Work {
     /// Everything that is on its way.
     pub(crate) fn iter(&self) -> impl Iterator<Item = (&Way, &NewNotification)> {
         self.ways.iter().zip(&self.news)
+    }
+
+    /// The way of every record, ended ones too.
+    pub(crate) fn all_ways(&self) -> impl Iterator<Item = &Way> {
+        self.ways.iter().chain(self.ended.iter().map(|ended| &ended.way))
     }
 
     /// Every record with the notification that it holds, ended ones too.

@@ -11,6 +11,8 @@ use uuid::Uuid;
 
 use crate::{ChannelName, NotificationId, TenantId};
 
+mod request;
+
 /// The name of a dead letter: its partition and offset on the dead-letter topic, written `3-1042`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, JsonSchema)]
 #[schemars(with = "String")]

@@ -6,5 +6,5 @@
 mod client;
 mod server;
 
-pub use client::{ClientFrame, FrameError, Since, Subscribe};
+pub use client::{Acknowledge, ClientFrame, FrameError, Since, Subscribe};
 pub use server::{ErrorCode, NotificationFrame, ServerFrame};

@@ -28,6 +28,24 @@ pub struct Accepted {
     pub deduplicated: bool,
 }
 
+/// The answer 202 to a cancel.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Cancelling {
+    /// Always `cancelling`: the notification's state says later whether the cancel came in time.
+    pub status: CancelStatus,
+    /// Which notification.
+    pub notification_id: NotificationId,
+}
+
+/// How a cancel stands that was taken.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum CancelStatus {
+    /// Kafka has it on all in-sync replicas.
+    #[default]
+    Cancelling,
+}
+
 /// One fact in a notification's life.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 pub struct TimelineEntry {

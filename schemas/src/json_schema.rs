@@ -12,6 +12,7 @@ pub fn all() -> Vec<(&'static str, String)> {
         one::<http::Accepted>("accepted.json"),
         one::<audit::AuditEntry>("audit-entry.json"),
         one::<audit::AuditPage>("audit-page.json"),
+        one::<http::Cancelling>("cancelling.json"),
         one::<frame::ClientFrame>("client-frame.json"),
         one::<command::Command>("command.json"),
         one::<dead_letter::DeadLetterView>("dead-letter.json"),

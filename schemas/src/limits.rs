@@ -30,6 +30,8 @@ pub const NOTIFICATION_BYTES: usize = 64 * 1024;
 pub const FRAME_IN_BYTES: usize = 64 * 1024;
 /// Most channels that one subscribe frame may name.
 pub const CHANNELS_PER_FRAME: usize = 100;
+/// Most notifications that one ack frame may name.
+pub const ACKS_PER_FRAME: usize = 100;
 /// Most subscriptions that one socket may hold.
 pub const SUBSCRIPTIONS_PER_SOCKET: usize = 100;
 /// Most notifications that `last` on a subscribe frame or `n` on the snapshot route may ask for.

@@ -69,6 +69,8 @@ problem_codes! {
     MethodNotAllowed = 405 "method_not_allowed" "The method is not allowed here",
     /// The body did not arrive in time.
     RequestTimeout = 408 "request_timeout" "The request took too long to arrive",
+    /// The notification is not scheduled, or due too soon.
+    NotCancellable = 409 "not_cancellable" "The notification cannot be cancelled",
     /// The body is over its limit.
     BodyTooLarge = 413 "body_too_large" "The body is too large",
     /// The body's content type is not understood.

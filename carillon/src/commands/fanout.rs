@@ -6,7 +6,7 @@
 use anyhow::Result;
 
 use super::role::Serving;
-use crate::stack::start_fanout;
+use crate::{settings::Pairs, stack::start_fanout};
 
 /// Where fanout listens without being told.
 const LISTEN: &str = "127.0.0.1:8081";
@@ -19,14 +19,24 @@ pub(crate) struct Args {
     /// Where WebSocket clients are served [default: 127.0.0.1:8081].
     #[arg(long, value_name = "HOST:PORT")]
     listen: Option<String>,
+    /// Stable name of this process in time lines; no two of one name [default: the host's name].
+    #[arg(long, value_name = "NAME")]
+    fanout_node: Option<String>,
     #[command(flatten)]
     serving: Serving,
 }
 
 impl Args {
     pub(crate) async fn run(self) -> Result<()> {
-        let (role, gate, access) = self.serving.bind("fanout", self.listen, LISTEN).await?;
-        let Some(standing) = role.stand(&[&role.bus.topics.deliveries]).await? else {
+        let mut pairs = Pairs::default();
+        pairs.text("listen", self.listen.as_ref());
+        pairs.text("fanout.node", self.fanout_node.as_ref());
+        let (role, gate, access) = self.serving.bind_with(pairs, "fanout", LISTEN).await?;
+        let topics = &role.bus.topics;
+        let Some(standing) = role
+            .stand(&[&topics.deliveries, &topics.receipts, &topics.audit])
+            .await?
+        else {
             return role.end_early().await;
         };
         let store = standing.store;

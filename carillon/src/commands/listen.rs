@@ -23,7 +23,8 @@ use crate::{
 #[command(after_help = "Example:
   carillon listen --channel alerts --last 5
   carillon listen --channel alerts --output json | jq .content
-  carillon listen --channel alerts --since AQAB --count 1")]
+  carillon listen --channel alerts --since AQAB --count 1
+  carillon listen --channel orders --ack")]
 pub(crate) struct Args {
     /// A channel. May be repeated. Notifications for the own user come without asking.
     #[arg(long, value_name = "NAME", required = true)]
@@ -34,6 +35,9 @@ pub(crate) struct Args {
     /// Begin with the last so many notifications of each channel.
     #[arg(long, value_name = "N")]
     last: Option<u32>,
+    /// Acknowledge each notification after it was printed.
+    #[arg(long)]
+    ack: bool,
     /// End after so many notifications.
     #[arg(long, value_name = "N")]
     count: Option<u64>,
@@ -58,6 +62,7 @@ impl Args {
             last: self.last,
             tenant: self.tenant.clone(),
             user: self.user.clone(),
+            auto_ack: self.ack,
             ..ListenerOptions::channels(self.channel.clone())
         };
         let mut listener = Listener::connect(&server, options).await?;

@@ -55,6 +55,16 @@ impl Serving {
     ) -> Result<(Role, Gate, Access)> {
         let mut pairs = Pairs::default();
         pairs.text("listen", listen.as_ref());
+        self.bind_with(pairs, name, default).await
+    }
+
+    /// The same with flags of the role's own; `listen` is among them.
+    pub(crate) async fn bind_with(
+        self,
+        mut pairs: Pairs,
+        name: &'static str,
+        default: &str,
+    ) -> Result<(Role, Gate, Access)> {
         self.admin.push(&mut pairs);
         self.kafka.push(&mut pairs);
         self.store.push(&mut pairs);

@@ -7,11 +7,11 @@ use std::{sync::Arc, time::Duration};
 
 use anyhow::{Context, Result};
 use carillon_auth::Access;
-use carillon_bus::{BusConfig, Producer};
+use carillon_bus::{BusConfig, Producer, RangeReader};
 use carillon_chassis::tasks::Tasks;
 use carillon_fanout::{Fanout, FanoutConfig, FanoutDeps};
 use carillon_ingest::{Ingest, IngestConfig, IngestDeps};
-use carillon_router::{Router, RouterConfig, RouterDeps};
+use carillon_router::{ChannelLimits, Router, RouterConfig, RouterDeps};
 use carillon_schemas::topics::{Layout, Topics};
 use carillon_store::{Fsync as StoreFsync, NotificationStore, PageKey, StoreConfig};
 
@@ -41,7 +41,7 @@ pub(crate) fn bus_config(settings: &Settings, role: &str) -> Result<BusConfig> {
 pub(crate) fn embedded_bus(settings: &Settings, bootstrap: &str, role: &str) -> BusConfig {
     let mut config = BusConfig::new(bootstrap);
     config.client_id = format!("carillon-{role}");
-    config.topics = Topics::new(&settings.topics.prefix);
+    config.topics = Topics::with_ladder(&settings.topics.prefix, &settings.topics.retry_tiers);
     config
 }
 
@@ -56,7 +56,7 @@ pub(crate) fn layout(settings: &Settings, replication: u16) -> Layout {
     };
     let min_in_sync = if replication < 3 { 1 } else { base.min_in_sync };
     Layout {
-        beside: base.beside,
+        beside: topics.beside,
         notifications: topics.notifications,
         shards: topics.shards.unwrap_or(base.shards),
         dead_letters: topics.dead_letters,
@@ -129,7 +129,10 @@ pub(crate) fn start_ingest(
 ) -> Result<IngestPart> {
     let (tasks, bus_tasks) = (Tasks::new(), Tasks::new());
     let producer = Producer::new(bus, &process.metrics, &bus_tasks)?;
+    let topic = &bus.topics.dead_letters;
+    let dead_letters = RangeReader::new(bus, topic, 1, &process.metrics, &bus_tasks)?;
     let config = IngestConfig {
+        node: host_name(),
         cors_origins: settings.origins.clone(),
         ..IngestConfig::default()
     };
@@ -140,6 +143,7 @@ pub(crate) fn start_ingest(
         clock: process.clock.clone(),
         store: Arc::clone(store),
         producer: producer.clone(),
+        dead_letters,
         access: access.clone(),
         topics: bus.topics.clone(),
         page_key,
@@ -155,8 +159,9 @@ pub(crate) fn start_ingest(
 impl IngestPart {
     /// After the last request: lets every record out, then ends.
     pub(crate) async fn stop(self, deadline: Duration) -> Result<()> {
-        let flushed = self.producer.flush(deadline).await;
+        // The audit log puts its last entries into the producer when the tasks end.
         self.tasks.close(deadline).await;
+        let flushed = self.producer.flush(deadline).await;
         drop((self.ingest, self.producer));
         settle(&self.bus_tasks, CLIENTS_END).await;
         flushed.context("records were still on their way to Kafka")
@@ -166,6 +171,16 @@ impl IngestPart {
 /// What a role may take for its drain, so that the whole stop ends in time: a third of it.
 fn drain(settings: &Settings) -> Duration {
     Duration::from_secs(settings.stop_within_seconds) / 3
+}
+
+/// What the channels allow, by tenant and channel.
+fn channel_limits(settings: &Settings) -> ChannelLimits {
+    let limits = settings.router.channel_limits.iter();
+    let limits = limits.map(|limit| {
+        let channel = (limit.tenant.clone(), limit.channel.clone());
+        (channel, limit.max_bytes.get())
+    });
+    limits.collect()
 }
 
 /// Makes a router and runs it.
@@ -180,6 +195,7 @@ pub(crate) fn start_router(
     let mut config = RouterConfig::new(settings.router.group.clone(), node);
     config.shards = shards;
     config.generation = GENERATION;
+    config.channel_limits = channel_limits(settings);
     config.drain = config.drain.min(drain(settings));
     let tasks = Tasks::new();
     let deps = RouterDeps {
@@ -208,6 +224,7 @@ pub(crate) fn start_fanout(
 ) -> Result<(Arc<Fanout>, Part)> {
     let defaults = FanoutConfig::default();
     let config = FanoutConfig {
+        node: settings.fanout.node.clone().unwrap_or_else(host_name),
         generation: GENERATION,
         origins: settings.origins.clone(),
         drain_timeout: defaults.drain_timeout.min(drain(settings)),

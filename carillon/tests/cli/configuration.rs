@@ -98,6 +98,52 @@ fn an_unknown_key_names_the_nearest_known_one() {
 }
 
 #[test]
+fn the_ladder_and_the_limits_of_channels_are_settings_that_are_checked() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("carillon.toml");
+    let limits = "[[router.channel_limits]]\ntenant = \"acme\"\nchannel = \"alerts\"\nmax_bytes = 2048\n";
+    std::fs::write(
+        &file,
+        format!("[topics]\nretry_tiers = [\"1s\", \"2s\"]\nbeside = 3\n{limits}"),
+    )
+    .unwrap();
+    let shown = succeed(dir.path(), &["config", "show", "--output", "json"]);
+    let listing = serde_json::from_str(&shown).unwrap();
+    let tiers = serde_json::json!(["1s", "2s"]);
+    assert_eq!(row(&listing, "topics.retry_tiers"), (&tiers, "file"));
+    assert_eq!(row(&listing, "topics.beside"), (&3.into(), "file"));
+    let limit = serde_json::json!([{"tenant": "acme", "channel": "alerts", "max_bytes": 2048}]);
+    assert_eq!(row(&listing, "router.channel_limits"), (&limit, "file"));
+
+    for (text, words) in [
+        (
+            "[topics]\nretry_tiers = [\"5s\", \"soon\"]\n",
+            "\"soon\" must be written as whole seconds",
+        ),
+        (
+            "[topics]\nretry_tiers = [\"5s\", \"2s\"]\n",
+            "2s stands behind 5s",
+        ),
+        ("[topics]\nretry_tiers = []\n", "at least one delay"),
+        (&limits.replace("2048", "0"), "channel_limits"),
+        (&limits.replace("max_bytes", "max"), "max_bytes"),
+        (&limits.replace("acme", "ACME"), "lower-case"),
+    ] {
+        std::fs::write(&file, text).unwrap();
+        let ended = run(dir.path(), &["config", "check"]);
+        assert_eq!(ended.code, Some(2), "{text}");
+        assert!(ended.stderr.contains(words), "{}", ended.stderr);
+    }
+
+    std::fs::remove_file(&file).unwrap();
+    let mut command = command(dir.path(), &["config", "show", "--output", "json"]);
+    command.env("CARILLON_TOPICS_RETRY_TIERS", "1s 2s");
+    let ended = Ended::from(command.output().unwrap());
+    let listing = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(row(&listing, "topics.retry_tiers").0, &tiers, "{}", ended.stderr);
+}
+
+#[test]
 fn a_role_without_a_key_or_a_store_says_what_to_give() {
     let dir = tempfile::tempdir().unwrap();
     let ended = run(dir.path(), &["ingest", "--admin-listen", "127.0.0.1:0"]);

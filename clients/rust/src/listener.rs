@@ -4,6 +4,7 @@
 //! Always: it reconnects with full jitter and resumes every stream from its last cursor; what cannot be
 //! recovered is told. It works only while [`Listener::next`] is awaited: nothing runs beside the caller.
 
+mod acks;
 mod seen;
 mod socket;
 mod streams;
@@ -14,13 +15,14 @@ use std::{
 };
 
 use carillon_schemas::{
-    ChannelName, Stream, TenantId, UserId,
+    ChannelName, NotificationId, Stream, TenantId, UserId,
     cursor::Cursor,
     frame::{ClientFrame, ErrorCode, NotificationFrame, ServerFrame},
 };
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use self::{
+    acks::Acks,
     socket::{End, Socket},
     streams::Streams,
 };
@@ -48,6 +50,9 @@ pub struct ListenerOptions {
     pub answer_within: Duration,
     /// How many notifications are remembered to leave out repeats; 0 hands repeats over.
     pub remembered: usize,
+    /// Whether a notification is acknowledged when [`Listener::next`] is called again after it, or
+    /// [`Listener::close`]: when the caller has done with it.
+    pub auto_ack: bool,
 }
 
 impl ListenerOptions {
@@ -62,6 +67,7 @@ impl ListenerOptions {
             heartbeat: Duration::from_secs(45),
             answer_within: Duration::from_secs(15),
             remembered: 8192,
+            auto_ack: false,
         }
     }
 }
@@ -127,6 +133,10 @@ pub struct Listener {
     failures: u32,
     retry_at: Option<Instant>,
     answer_by: Option<Instant>,
+    acks: Acks,
+    auto_ack: bool,
+    /// Handed out last, to be acknowledged when the caller comes back.
+    handed_out: Option<NotificationId>,
 }
 
 impl Listener {
@@ -153,6 +163,9 @@ impl Listener {
             failures: 0,
             retry_at: None,
             answer_by: None,
+            acks: Acks::default(),
+            auto_ack: options.auto_ack,
+            handed_out: None,
         };
         listener.open().await?;
         Ok(listener)
@@ -164,11 +177,28 @@ impl Listener {
     /// # Errors
     /// When the server does not want us back: a close code of 4500 or above, a refused token.
     pub async fn next(&mut self) -> Result<Event, ClientError> {
+        self.done_with_last();
         loop {
             if let Some(event) = self.events.pop_front() {
+                if let Event::Notification(frame) = &event {
+                    self.handed_out = Some(frame.delivery.envelope.notification_id);
+                }
                 return Ok(event);
             }
             self.advance().await?;
+        }
+    }
+
+    /// Acknowledges a notification. It is told while [`Listener::next`] is awaited, with others in one frame and
+    /// over a later connection if need be, or by [`Listener::close`]. Of more than 8,192 that wait the oldest are
+    /// dropped; what requires acknowledgement comes again then, with a greater `delivery`.
+    pub fn ack(&mut self, id: NotificationId) {
+        self.acks.push(id);
+    }
+
+    fn done_with_last(&mut self) {
+        if let Some(id) = self.handed_out.take().filter(|_| self.auto_ack) {
+            self.acks.push(id);
         }
     }
 
@@ -202,9 +232,14 @@ impl Listener {
         self.streams.cursors()
     }
 
-    /// Says goodbye and waits for the answer, two seconds at most.
+    /// Says what is to be acknowledged, as far as one frame holds it, and goodbye; waits for the answer, two
+    /// seconds at most.
     pub async fn close(mut self) {
-        if let Some(socket) = self.socket.take() {
+        self.done_with_last();
+        if let Some(mut socket) = self.socket.take() {
+            if self.acks.due(Instant::now()).is_some() && socket.send(&self.acks.frame()).await.is_err() {
+                return;
+            }
             socket.close().await;
         }
     }
@@ -231,11 +266,18 @@ impl Listener {
             self.outgoing.pop_front();
             return Ok(None);
         }
-        let Some(answer_by) = self.answer_by else {
+        let acks_at = self.acks.due(Instant::now());
+        if acks_at.is_some_and(|at| at <= Instant::now()) {
+            socket.send(&self.acks.frame()).await?;
+            self.acks.written(Instant::now());
+            return Ok(None);
+        }
+        let Some(until) = acks_at.into_iter().chain(self.answer_by).min() else {
             return socket.read().await.map(Some);
         };
-        match timeout_at(answer_by, socket.read()).await {
+        match timeout_at(until, socket.read()).await {
             Ok(frame) => frame.map(Some),
+            Err(_) if Some(until) != self.answer_by => Ok(None),
             Err(_) => Err(End::Lost {
                 code: None,
                 reason: "a subscription was not answered".to_owned(),

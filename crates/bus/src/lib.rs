@@ -4,6 +4,7 @@
 //! Always: no type of the Kafka library leaves this crate; every queue has a bound; what librdkafka does
 //! on threads of its own is polled on named OS threads here and never on the async ones.
 
+pub mod audit;
 mod client;
 pub mod config;
 pub mod consumer;
@@ -21,6 +22,7 @@ pub mod security;
 pub mod tail;
 mod thread;
 
+pub use audit::{AuditEvent, AuditLog};
 pub use config::{BusConfig, ConsumerOptions, StartAt, TailOptions};
 pub use consumer::{Batch, Event, Follower, GroupConsumer, Handle};
 pub use error::{BusError, SendError};

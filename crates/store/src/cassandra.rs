@@ -9,12 +9,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use carillon_chassis::{clock::Clock, metrics::Metrics};
-use carillon_schemas::{IdempotencyKey, NotificationId, Stream, TenantId, cursor::Cursor, status::Status};
+use carillon_schemas::TenantId;
 use parking_lot::RwLock;
 use tokio::sync::Semaphore;
-use tracing::warn;
 
 use self::{
     cluster::{Cluster, within},
@@ -27,13 +25,13 @@ use self::{
     write::Writer,
 };
 use crate::{
-    Claim, ClaimOutcome, DeadLetter, DeliveriesQuery, DeliveriesResult, Dispatched, Known, NewNotification,
-    NotificationStore, RecentRow, StoreConfig, StoreError,
+    StoreConfig, StoreError,
     calls::{Call, Calls},
     config::{Checked, Migrated},
 };
 
 mod address;
+mod answers;
 mod claim;
 mod cluster;
 mod connect;
@@ -42,6 +40,8 @@ mod deliveries;
 #[cfg(feature = "tls")]
 mod encryption;
 mod failure;
+mod latest;
+mod logs;
 mod marks;
 mod meters;
 mod options;
@@ -172,106 +172,4 @@ pub(crate) async fn check(address: &Address, config: &StoreConfig) -> Result<Che
         Ok(checked)
     })
     .await
-}
-
-#[async_trait]
-impl NotificationStore for CassandraStore {
-    async fn persist(&self, batch: &[NewNotification]) -> Result<(), StoreError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.write(|cluster| async move { self.writer(&cluster).persist(batch).await })
-            .await
-    }
-
-    async fn dispatched(&self, batch: &[Dispatched]) -> Result<(), StoreError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.write(|cluster| async move { self.writer(&cluster).dispatched(batch).await })
-            .await
-    }
-
-    async fn dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.write(|cluster| async move { self.writer(&cluster).dead(batch).await })
-            .await
-    }
-
-    async fn notification(&self, tenant: &TenantId, id: NotificationId) -> Result<Option<Known>, StoreError> {
-        self.call(Call::Read, |cluster| async move {
-            self.reader(&cluster, tenant).notification(id).await
-        })
-        .await
-    }
-
-    async fn statuses(
-        &self,
-        tenant: &TenantId,
-        ids: &[NotificationId],
-    ) -> Result<Vec<Option<Status>>, StoreError> {
-        self.call(Call::Read, |cluster| async move {
-            self.reader(&cluster, tenant).statuses(ids).await
-        })
-        .await
-    }
-
-    async fn deliveries(
-        &self,
-        tenant: &TenantId,
-        query: &DeliveriesQuery,
-    ) -> Result<DeliveriesResult, StoreError> {
-        self.call(Call::Read, |cluster| async move {
-            self.reader(&cluster, tenant).deliveries(query).await
-        })
-        .await
-    }
-
-    async fn recent(
-        &self,
-        tenant: &TenantId,
-        stream: &Stream,
-        n: u32,
-        before: Option<Cursor>,
-    ) -> Result<Vec<RecentRow>, StoreError> {
-        self.call(Call::Read, |cluster| async move {
-            self.reader(&cluster, tenant).recent(stream, n, before).await
-        })
-        .await
-    }
-
-    async fn claim(
-        &self,
-        tenant: &TenantId,
-        key: &IdempotencyKey,
-        claim: &Claim,
-    ) -> Result<ClaimOutcome, StoreError> {
-        self.call(Call::Write, |cluster| async move {
-            claim::claim(&cluster, tenant, key, claim).await
-        })
-        .await
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.call(Call::Read, |cluster| async move {
-            let ping = &cluster.statements.ping;
-            cluster.execute(ping, ()).await.map(|_| ())
-        })
-        .await
-    }
-
-    async fn close(&self) {
-        let Some(cluster) = self.cluster.write().take() else {
-            return;
-        };
-        // Whoever is on the way ends; who waits for room gets it.
-        let ended = self.room.acquire_many(self.in_flight);
-        if tokio::time::timeout(self.deadline, ended).await.is_err() {
-            warn!("statements did not end within the store's deadline");
-        }
-        self.room.close();
-        drop(cluster);
-    }
 }

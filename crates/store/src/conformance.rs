@@ -25,19 +25,27 @@ mod claims;
 pub mod facts;
 mod instances;
 mod isolation;
+mod letters;
+mod life;
 mod lifetime;
 pub mod model;
 mod order;
 mod paging;
 mod recent;
+mod trails;
+mod waiting;
 
 pub use claims::*;
 pub use instances::*;
 pub use isolation::*;
+pub use letters::*;
+pub use life::*;
 pub use lifetime::*;
 pub use order::*;
 pub use paging::*;
 pub use recent::*;
+pub use trails::*;
+pub use waiting::*;
 
 /// A store under test.
 pub struct Subject {
@@ -87,6 +95,22 @@ macro_rules! conformance {
             a_call_without_an_answer_may_be_told_again
             a_key_claimed_through_two_instances_is_new_to_exactly_one
             a_claim_told_again_by_its_holder_is_still_its_own
+            of_a_nodes_sessions_the_most_and_of_first_times_the_earliest_stay
+            the_newest_of_a_collapse_key_is_the_latest_in_any_order_of_arrival
+            a_latest_ends_with_its_time
+            what_is_due_comes_in_its_order_and_stays_until_it_is_taken_out
+            what_was_due_long_ago_is_found
+            what_waits_is_kept_until_after_it_is_due
+            dead_letters_come_page_by_page_both_ways
+            a_filter_finds_the_one_dead_letter_in_bounded_pages
+            the_last_mark_stays_in_any_order_and_when_its_letter_is_told_again
+            a_dead_letter_stays_for_thirty_days
+            a_job_begins_once_and_its_last_saving_stays_in_any_order
+            a_job_ends_with_its_time_and_its_id_is_free_again
+            an_audit_trail_comes_page_by_page_and_each_entry_once
+            an_entry_ends_with_its_time
+            stored_notifications_come_again_oldest_first_with_their_payloads
+            a_page_of_large_payloads_is_short
         );
     };
     (@each $make:path, $attributes:tt: $($promise:ident)*) => {

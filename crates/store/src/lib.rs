@@ -12,6 +12,7 @@ pub mod config;
 pub mod conformance;
 pub mod cursor;
 mod error;
+mod kept;
 mod model;
 mod notification_store;
 pub mod sqlite;

@@ -9,7 +9,6 @@ use carillon_schemas::{
     audit::AuditEntry,
     cursor::Cursor,
     dead_letter::{DeadLetterId, DeadLetterRow, Job},
-    status::Status,
 };
 use uuid::Uuid;
 
@@ -41,7 +40,6 @@ use crate::{
 ///   its write took effect is then unknown.
 ///
 /// Every method fails with [`StoreError::Closed`] after [`close`](Self::close).
-#[allow(unused_variables)]
 #[async_trait]
 pub trait NotificationStore: Send + Sync + 'static {
     /// Keeps payloads, with the facts `accepted` (at the envelope's `accepted_at`) and `stored`, and puts
@@ -63,9 +61,7 @@ pub trait NotificationStore: Send + Sync + 'static {
     ///
     /// # Errors
     /// As in the promises above.
-    async fn note(&self, batch: &[Fact]) -> Result<(), StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn note(&self, batch: &[Fact]) -> Result<(), StoreError>;
 
     /// Puts these records into their tenant's index of dead letters, and records that the notifications they name
     /// are dead. A row that was marked keeps its mark when it is told again.
@@ -81,29 +77,13 @@ pub trait NotificationStore: Send + Sync + 'static {
     /// As in the promises above.
     async fn notification(&self, tenant: &TenantId, id: NotificationId) -> Result<Option<Known>, StoreError>;
 
-    /// The states of these notifications, in the order asked; `None` where no fact is known. A fact is
-    /// enough: the payload need not have come.
-    ///
-    /// # Errors
-    /// As in the promises above.
-    async fn statuses(
-        &self,
-        tenant: &TenantId,
-        ids: &[NotificationId],
-    ) -> Result<Vec<Option<Status>>, StoreError>;
-
     /// What is known of these notifications, in the order asked; `None` where no fact is known. A fact is
     /// enough: the payload need not have come.
     ///
     /// # Errors
     /// As in the promises above.
-    async fn heads(
-        &self,
-        tenant: &TenantId,
-        ids: &[NotificationId],
-    ) -> Result<Vec<Option<Head>>, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn heads(&self, tenant: &TenantId, ids: &[NotificationId])
+    -> Result<Vec<Option<Head>>, StoreError>;
 
     /// The latest notification of each stream and collapse key, in the order asked; `None` where none is known.
     ///
@@ -113,34 +93,26 @@ pub trait NotificationStore: Send + Sync + 'static {
         &self,
         tenant: &TenantId,
         keys: &[(Stream, CollapseKey)],
-    ) -> Result<Vec<Option<NotificationId>>, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    ) -> Result<Vec<Option<NotificationId>>, StoreError>;
 
     /// Puts notifications into the schedule.
     ///
     /// # Errors
     /// As in the promises above.
-    async fn schedule(&self, batch: &[Scheduled]) -> Result<(), StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn schedule(&self, batch: &[Scheduled]) -> Result<(), StoreError>;
 
     /// Takes notifications out of the schedule. One that is not there is no error.
     ///
     /// # Errors
     /// As in the promises above.
-    async fn unschedule(&self, batch: &[Scheduled]) -> Result<(), StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn unschedule(&self, batch: &[Scheduled]) -> Result<(), StoreError>;
 
     /// At most `limit` notifications of a partition that are due at a moment in Unix milliseconds, in the order in
     /// which they are due. They stay in the schedule. However long ago one was due, it is found.
     ///
     /// # Errors
     /// As in the promises above.
-    async fn due(&self, partition: i32, now_ms: u64, limit: u32) -> Result<Vec<Due>, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn due(&self, partition: i32, now_ms: u64, limit: u32) -> Result<Vec<Due>, StoreError>;
 
     /// A page of the tenant's dead letters by (`at`, id), as bounded as [`deliveries`](Self::deliveries).
     ///
@@ -150,9 +122,7 @@ pub trait NotificationStore: Send + Sync + 'static {
         &self,
         tenant: &TenantId,
         query: &DeadLettersQuery,
-    ) -> Result<DeadLettersResult, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    ) -> Result<DeadLettersResult, StoreError>;
 
     /// One dead letter of the tenant.
     ///
@@ -162,68 +132,52 @@ pub trait NotificationStore: Send + Sync + 'static {
         &self,
         tenant: &TenantId,
         id: DeadLetterId,
-    ) -> Result<Option<DeadLetterRow>, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    ) -> Result<Option<DeadLetterRow>, StoreError>;
 
     /// Records what was done with dead letters of the tenant. Marks of letters that are not in the index, or not
     /// any more, have no effect that can be seen.
     ///
     /// # Errors
     /// As in the promises above.
-    async fn mark_dead_letters(&self, tenant: &TenantId, marks: &[DeadLetterMark]) -> Result<(), StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn mark_dead_letters(&self, tenant: &TenantId, marks: &[DeadLetterMark]) -> Result<(), StoreError>;
 
     /// Keeps a new job, unless one of its tenant and id is there: gives the one that stands.
     ///
     /// # Errors
     /// As in the promises above.
-    async fn begin_job(&self, job: &Job) -> Result<Job, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn begin_job(&self, job: &Job) -> Result<Job, StoreError>;
 
     /// Keeps how a job stands. Of two, the one with the later `updated_at` stays.
     ///
     /// # Errors
     /// As in the promises above.
-    async fn save_job(&self, job: &Job) -> Result<(), StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn save_job(&self, job: &Job) -> Result<(), StoreError>;
 
     /// A job of the tenant.
     ///
     /// # Errors
     /// As in the promises above.
-    async fn job(&self, tenant: &TenantId, id: Uuid) -> Result<Option<Job>, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn job(&self, tenant: &TenantId, id: Uuid) -> Result<Option<Job>, StoreError>;
 
     /// Keeps entries of audit trails. An entry that is told twice stands once.
     ///
     /// # Errors
     /// As in the promises above.
-    async fn audit(&self, batch: &[AuditEntry]) -> Result<(), StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn audit(&self, batch: &[AuditEntry]) -> Result<(), StoreError>;
 
     /// A page of the tenant's audit trail by (`at`, id), newest first, as bounded as
     /// [`deliveries`](Self::deliveries).
     ///
     /// # Errors
     /// As in the promises above.
-    async fn audit_trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<AuditResult, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn audit_trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<AuditResult, StoreError>;
 
     /// A page of the tenant's stored notifications with their payloads by (`accepted_at`, id), oldest first, as
     /// bounded as [`deliveries`](Self::deliveries).
     ///
     /// # Errors
     /// As in the promises above.
-    async fn stored(&self, tenant: &TenantId, query: &StoredQuery) -> Result<StoredResult, StoreError> {
-        Err(StoreError::Refused("not built".to_owned()))
-    }
+    async fn stored(&self, tenant: &TenantId, query: &StoredQuery) -> Result<StoredResult, StoreError>;
 
     /// A page of the tenant's notifications by (`accepted_at`, id), newest first. Pages that follow one
     /// another lose and double no row, whatever arrives in between. The scan is bounded: a page may be short

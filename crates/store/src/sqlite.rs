@@ -12,13 +12,10 @@ use std::{
     time::{Duration, Instant},
 };
 
-use async_trait::async_trait;
 use carillon_chassis::{clock::Clock, metrics::Metrics};
-use carillon_schemas::{IdempotencyKey, NotificationId, Stream, TenantId, cursor::Cursor, status::Status};
 use parking_lot::RwLock;
 use rusqlite::Connection;
 use tokio::sync::{Semaphore, oneshot, watch};
-use tracing::warn;
 
 use self::{
     apply::{Outcome, Work},
@@ -29,11 +26,11 @@ use self::{
     writer::{Job, Writer, not_queued},
 };
 use crate::{
-    Claim, ClaimOutcome, DeadLetter, DeliveriesQuery, DeliveriesResult, Dispatched, Known, NewNotification,
-    NotificationStore, RecentRow, StoreError,
+    StoreError,
     calls::{Call, Calls},
 };
 
+mod answers;
 mod apply;
 mod failure;
 mod keeper;
@@ -213,98 +210,4 @@ fn thread(
 /// Bytes as KiB, rounded up.
 fn kib(bytes: usize) -> usize {
     bytes.div_ceil(1024).clamp(1, Semaphore::MAX_PERMITS)
-}
-
-#[async_trait]
-impl NotificationStore for SqliteStore {
-    async fn persist(&self, batch: &[NewNotification]) -> Result<(), StoreError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.write(Work::persist(batch)).await.map(|_| ())
-    }
-
-    async fn dispatched(&self, batch: &[Dispatched]) -> Result<(), StoreError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.write(Work::dispatched(batch)).await.map(|_| ())
-    }
-
-    async fn dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError> {
-        if batch.is_empty() {
-            return Ok(());
-        }
-        self.write(Work::Dead(batch.to_vec())).await.map(|_| ())
-    }
-
-    async fn notification(&self, tenant: &TenantId, id: NotificationId) -> Result<Option<Known>, StoreError> {
-        let tenant = tenant.clone();
-        self.read(move |connection, now| read::notification(connection, &tenant, id, now))
-            .await
-    }
-
-    async fn statuses(
-        &self,
-        tenant: &TenantId,
-        ids: &[NotificationId],
-    ) -> Result<Vec<Option<Status>>, StoreError> {
-        let (tenant, ids) = (tenant.clone(), ids.to_vec());
-        self.read(move |connection, now| read::statuses(connection, &tenant, &ids, now))
-            .await
-    }
-
-    async fn deliveries(
-        &self,
-        tenant: &TenantId,
-        query: &DeliveriesQuery,
-    ) -> Result<DeliveriesResult, StoreError> {
-        let (tenant, query) = (tenant.clone(), query.clone());
-        self.read(move |connection, now| read::deliveries(connection, &tenant, &query, now))
-            .await
-    }
-
-    async fn recent(
-        &self,
-        tenant: &TenantId,
-        stream: &Stream,
-        n: u32,
-        before: Option<Cursor>,
-    ) -> Result<Vec<RecentRow>, StoreError> {
-        let (tenant, stream) = (tenant.clone(), stream.clone());
-        self.read(move |connection, now| read::recent(connection, &tenant, &stream, n, before, now))
-            .await
-    }
-
-    async fn claim(
-        &self,
-        tenant: &TenantId,
-        key: &IdempotencyKey,
-        claim: &Claim,
-    ) -> Result<ClaimOutcome, StoreError> {
-        match self
-            .write(Work::Claim(tenant.clone(), key.clone(), *claim))
-            .await?
-        {
-            Outcome::Claimed(outcome) => Ok(outcome),
-            Outcome::Done => Err(StoreError::Unavailable(
-                "a claim got another write's answer".to_owned(),
-            )),
-        }
-    }
-
-    async fn ping(&self) -> Result<(), StoreError> {
-        self.read(|connection, _| connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())))
-            .await
-    }
-
-    async fn close(&self) {
-        self.readers.close();
-        self.queue.write().take();
-        let mut ended = self.ended.clone();
-        let end = async { while ended.changed().await.is_ok() {} };
-        if tokio::time::timeout(self.options.deadline, end).await.is_err() {
-            warn!("the store's writer did not end within its deadline");
-        }
-    }
 }

@@ -12,10 +12,11 @@ use std::{
 
 use carillon_schemas::{Stream, TenantId, cursor::Cursor, frame::ServerFrame};
 
-use super::{pending::Pending, slots::Slots};
+use super::{Notice, Of, pending::Pending, slots::Slots};
 use crate::{
     SessionLimits,
     frame::{self, LiveFrame},
+    receipts::Tally,
     session::{Item, Offered, SendQueue},
 };
 
@@ -138,15 +139,7 @@ impl Shard {
 
     /// A notification: encoded once, offered to every listener of its stream. A record that was seen before
     /// (a tail that began anew) does nothing.
-    pub(crate) fn deliver(
-        &mut self,
-        offset: i64,
-        tenant: &TenantId,
-        stream: &Stream,
-        delivery: &[u8],
-        written_ms: i64,
-        wakers: &mut Vec<Waker>,
-    ) -> Delivered {
+    pub(crate) fn deliver(&mut self, offset: i64, notice: &Notice<'_>, wakers: &mut Vec<Waker>) -> Delivered {
         let mut outcome = Delivered::default();
         if offset < self.next {
             return outcome;
@@ -154,6 +147,7 @@ impl Shard {
         self.next = offset + 1;
         let cursor = self.cursor(offset);
         let (generation, number) = (self.generation, self.number);
+        let Of { tenant, stream } = notice.of;
         let Some(listeners) = self.tenants.get_mut(tenant).and_then(|s| s.get_mut(stream)) else {
             return outcome;
         };
@@ -162,14 +156,15 @@ impl Shard {
             shard: number,
             offset: listeners.head,
         };
-        let Some(text) = frame::notification(stream, cursor, prev, delivery) else {
+        let Some(text) = frame::notification(stream, cursor, prev, notice.delivery) else {
             return outcome;
         };
         let live = LiveFrame {
             text,
             offset,
             prev: listeners.head,
-            written_ms,
+            written_ms: notice.written_ms,
+            tally: Tally::new(notice.identity()),
         };
         (listeners.head, listeners.seen) = (offset, true);
         for subscriber in listeners.subscribers.iter_mut() {
@@ -187,6 +182,17 @@ impl Shard {
             }
         }
         outcome
+    }
+
+    /// A notification that nobody gets: the chain of its stream goes past it, so that the next one's `prev` is the
+    /// place before it. Says whether somebody listens; a record that was seen before does nothing.
+    pub(crate) fn leave_out(&mut self, offset: i64, of: Of<'_>) -> bool {
+        if offset < self.next {
+            return false;
+        }
+        self.next = offset + 1;
+        let streams = self.tenants.get(of.tenant);
+        streams.is_some_and(|streams| streams.contains_key(of.stream))
     }
 
     /// Adds a listener, or begins the one at `slot` anew.
@@ -298,7 +304,7 @@ impl Shard {
             items.push_back(skip(stream, cursor(prev), cursor(last)));
         }
         let live = catching.pending.frames();
-        items.extend(live.map(|f| Item::notification(f.text.clone(), f.written_ms)));
+        items.extend(live.map(LiveFrame::item));
         if items.is_empty() || subscriber.queue.push_all(&mut items) {
             subscriber.catching = None;
             return Join::Live;

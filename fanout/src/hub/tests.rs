@@ -1,7 +1,8 @@
 //! The seam between history and live, tried with random traffic.
 //!
 //! In: a model log, listeners that come with cursors, queues that are drained at random. Out: what each
-//! client saw. Always: every notification once, in order, chained by `prev`, or told as lagged.
+//! client saw. Always: every notification once, in order, chained by `prev`, or told as lagged; what has expired
+//! is no gap.
 
 use std::{
     collections::VecDeque,
@@ -9,12 +10,16 @@ use std::{
     task::{Context, Waker},
 };
 
-use carillon_schemas::{Stream, TenantId, cursor::Cursor, frame::ServerFrame};
+use carillon_schemas::{NotificationId, Stream, TenantId, cursor::Cursor, frame::ServerFrame};
 use proptest::prelude::*;
 
-use super::shard::{Begin, Join, Shard, skip};
+use super::{
+    Notice, Of,
+    shard::{Begin, Join, Shard, skip},
+};
 use crate::{
     SessionLimits, frame,
+    receipts::{Which, tests::any_tally},
     resume::Progress,
     session::{Item, SendQueue, send_queue::Next},
 };
@@ -34,6 +39,11 @@ fn value(offset: usize) -> Vec<u8> {
     )
     .into_bytes()
 }
+
+/// In the log: came after its time to live. Nobody gets it.
+const EXPIRED: usize = 8;
+/// In the log: went out, and has expired since. Those who catch up do not get it.
+const EXPIRED_SINCE: usize = 9;
 
 /// What one client believes: its last cursor, and what it has seen.
 struct Client {
@@ -101,14 +111,35 @@ impl World {
         let offset = self.log.len();
         self.log.push(n);
         let mut wakers = Vec::new();
-        self.shard.deliver(
-            offset as i64,
-            &tenant(),
-            &stream(n),
-            &value(offset),
-            0,
-            &mut wakers,
-        );
+        let (tenant, stream) = (tenant(), stream(n));
+        let notice = Notice {
+            of: Of {
+                tenant: &tenant,
+                stream: &stream,
+            },
+            id: NotificationId::from_bytes([0; 16]),
+            which: Which::FIRST,
+            delivery: &value(offset),
+            written_ms: 0,
+        };
+        self.shard.deliver(offset as i64, &notice, &mut wakers);
+    }
+
+    fn expire(&mut self) {
+        let offset = self.log.len() as i64;
+        self.log.push(EXPIRED);
+        let (tenant, stream) = (tenant(), stream(0));
+        let of = Of {
+            tenant: &tenant,
+            stream: &stream,
+        };
+        self.shard.leave_out(offset, of);
+    }
+
+    fn expire_since(&mut self, at: usize) {
+        if let Some(entry) = self.log.get_mut(at).filter(|entry| **entry == 0) {
+            *entry = EXPIRED_SINCE;
+        }
     }
 
     fn subscribe(&mut self, since: Option<i64>) {
@@ -164,7 +195,7 @@ impl World {
             {
                 let (cursor, prev) = (self.shard.cursor(from), self.shard.cursor(prev));
                 let text = frame::notification(&stream(0), cursor, prev, &value(from as usize)).unwrap();
-                client.waiting.push_back(Item::notification(text, 0));
+                client.waiting.push_back(Item::notification(text, 0, any_tally()));
             }
             progress.read_up_to(from + 1);
             return;
@@ -182,7 +213,7 @@ impl World {
                         let (cursor, prev) = (self.shard.cursor(cursor), self.shard.cursor(prev));
                         client.waiting.push_back(skip(&stream(0), cursor, prev));
                     }
-                    client.waiting.push_back(Item::notification(live.text, 0));
+                    client.waiting.push_back(live.item());
                 }
                 progress.handed_out(position);
             }
@@ -202,11 +233,22 @@ impl World {
             }
             assert!(self.clients[at].progress.is_none(), "never joined");
             let client = &self.clients[at];
-            let expected: Vec<i64> = (client.since + 1..self.log.len() as i64)
-                .filter(|offset| self.log[*offset as usize] == 0)
-                .collect();
-            assert_eq!(client.seen.len() as u64 + client.lost, expected.len() as u64);
-            assert!(client.seen.iter().all(|offset| expected.contains(offset)));
+            let of_kind = |kind: usize| {
+                let offsets = client.since + 1..self.log.len() as i64;
+                offsets.filter(|at| self.log[*at as usize] == kind).count()
+            };
+            let (must, may) = (of_kind(0), of_kind(EXPIRED_SINCE));
+            let told = client.seen.len() + client.lost as usize;
+            assert!(
+                (must..=must + may).contains(&told),
+                "{told} of {must} to {may} more"
+            );
+            assert!(
+                client
+                    .seen
+                    .iter()
+                    .all(|at| matches!(self.log[*at as usize], 0 | EXPIRED_SINCE))
+            );
         }
     }
 }
@@ -214,6 +256,8 @@ impl World {
 #[derive(Debug, Clone)]
 enum Op {
     Publish(usize),
+    Expire,
+    ExpireSince(usize),
     Subscribe(Option<u8>),
     Step(usize),
     Read(usize, usize),
@@ -222,6 +266,8 @@ enum Op {
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         4 => (0usize..2).prop_map(Op::Publish),
+        1 => Just(Op::Expire),
+        1 => (0usize..24).prop_map(Op::ExpireSince),
         1 => proptest::option::weighted(0.8, any::<u8>()).prop_map(Op::Subscribe),
         6 => (0usize..4).prop_map(Op::Step),
         3 => (0usize..4, 1usize..6).prop_map(|(c, n)| Op::Read(c, n)),
@@ -252,6 +298,8 @@ proptest! {
             let clients = world.clients.len();
             match op {
                 Op::Publish(n) => world.publish(n),
+                Op::Expire => world.expire(),
+                Op::ExpireSince(at) => world.expire_since(at),
                 Op::Subscribe(since) if clients < 4 => {
                     let end = world.log.len() as i64;
                     // Any place from before the first record to a little ahead of this node.

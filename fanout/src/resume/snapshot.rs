@@ -1,34 +1,48 @@
 //! The last n of a stream: the store's rows, completed with the topic's tail.
 //!
 //! In: n. Out: `subscribed` and the last n frames, oldest first, chained.
-//! Always: at most as many bytes as a send queue holds; what the store does not know yet is read from the topic.
+//! Always: at most as many bytes as a send queue holds; what the store does not know yet is read from the topic;
+//! what has expired or was superseded is not among them.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 
-use bytes::Bytes;
 use carillon_schemas::{
-    delivery,
+    cursor::Cursor,
+    delivery::{self, Repeat},
     frame::{ErrorCode, ServerFrame},
     limits,
 };
+use carillon_store::RecentRow;
 use tracing::warn;
 
 use super::{CatchUp, Gone, NOT_LIVE, Progress};
-use crate::{frame, session::Item};
+use crate::{
+    frame,
+    history::Past,
+    receipts::{Identity, Tally, Which},
+    record::is_expired,
+    session::Item,
+};
 
 /// The store may have written its rows in another order than the topic's: so far behind the newest row the
 /// topic is looked at again.
 const DISORDER: i64 = 64;
+/// How often the store is asked on, when rows that it gave have expired.
+const ASKED: usize = 4;
 
 /// Deliveries by offset.
-type Found = BTreeMap<i64, Bytes>;
+type Found = BTreeMap<i64, Past>;
 
 impl CatchUp<'_> {
     /// Sends the last `n` frames; what comes after them is left to the join.
     pub(super) async fn snapshot(&mut self, n: u32) -> Result<(), Gone> {
         let n = n.min(limits::LAST_N);
-        let mut found = self.stored(n).await?;
+        let mut found = self.stored(n).await;
         self.complete(&mut found, n).await?;
+        let superseded = self
+            .superseded_among(found.iter().map(|(at, past)| (*at, past)))
+            .await;
+        found.retain(|offset, past| !self.is_left_out(*offset, past, &superseded));
         self.still_wanted()?;
         let base = found
             .keys()
@@ -36,13 +50,13 @@ impl CatchUp<'_> {
             .map_or(self.request.place.head, |first| first - 1);
         self.progress = Progress::new(base, self.request.place.until);
         self.tell_subscribed(base, false);
-        for (offset, delivery) in found {
+        for (offset, past) in found {
             let Some(prev) = self.progress.record(offset) else {
                 continue;
             };
             let (cursor, prev) = (self.cursor(offset), self.cursor(prev));
-            if let Some(text) = frame::notification(&self.request.stream, cursor, prev, &delivery) {
-                self.push(Item::notification(text, NOT_LIVE)).await?;
+            if let Some(text) = frame::notification(&self.request.stream, cursor, prev, &past.delivery) {
+                self.push(Item::notification(text, NOT_LIVE, past.tally)).await?;
             }
         }
         self.progress.handed_out(self.request.place.until);
@@ -50,35 +64,36 @@ impl CatchUp<'_> {
     }
 
     /// The store's rows below the place where live begins. Without the store: none, and the client is told.
-    async fn stored(&self, n: u32) -> Result<Found, Gone> {
-        if n == 0 {
-            return Ok(Found::new());
+    async fn stored(&self, n: u32) -> Found {
+        let mut found = Found::new();
+        let mut before = None;
+        for _ in 0..ASKED {
+            let wanted = n.saturating_sub(found.len() as u32);
+            if wanted == 0 {
+                break;
+            }
+            let Some(rows) = self.recent(wanted, before).await else {
+                break;
+            };
+            // What the store has below these.
+            before = rows.first().map(|row| row.cursor);
+            let whole = rows.len() >= wanted as usize;
+            let here = rows.into_iter().filter_map(|row| self.past(row));
+            found.extend(here.filter(|(at, past)| !self.is_left_out(*at, past, &HashSet::new())));
+            if !whole {
+                break;
+            }
         }
+        found
+    }
+
+    async fn recent(&self, n: u32, before: Option<Cursor>) -> Option<Vec<RecentRow>> {
         let asked = self
             .node
             .store
-            .recent(&self.request.tenant, &self.request.stream, n, None);
+            .recent(&self.request.tenant, &self.request.stream, n, before);
         let reason = match tokio::time::timeout(self.node.config.resume_deadline, asked).await {
-            Ok(Ok(rows)) => {
-                let shard = self.hub.shard_of(self.of());
-                let here = rows.into_iter().filter(|row| {
-                    row.cursor.generation == self.hub.generation()
-                        && row.cursor.shard == shard
-                        && row.cursor.offset < self.request.place.until
-                });
-                let sealed = here.filter_map(|row| {
-                    let sealed = delivery::seal(
-                        delivery::Repeat {
-                            delivery: row.delivery,
-                            ..delivery::Repeat::FIRST
-                        },
-                        &row.bytes,
-                    )
-                    .ok()?;
-                    Some((row.cursor.offset, sealed))
-                });
-                return Ok(sealed.collect());
-            }
+            Ok(Ok(rows)) => return Some(rows),
             Ok(Err(error)) => error.to_string(),
             Err(_) => "no answer in time".to_owned(),
         };
@@ -88,7 +103,37 @@ impl CatchUp<'_> {
             detail: "older notifications cannot be read right now".to_owned(),
             id: self.request.id.clone(),
         }));
-        Ok(Found::new())
+        None
+    }
+
+    /// A row of the store as a delivery of the past, where it is of this generation and below the live ones.
+    fn past(&self, row: RecentRow) -> Option<(i64, Past)> {
+        let shard = self.hub.shard_of(self.of());
+        let here = row.cursor.generation == self.hub.generation()
+            && row.cursor.shard == shard
+            && row.cursor.offset < self.request.place.until;
+        if !here {
+            return None;
+        }
+        let repeat = Repeat {
+            delivery: row.delivery,
+            ..Repeat::FIRST
+        };
+        let identity = Identity {
+            tenant: self.request.tenant.clone(),
+            id: row.envelope.notification_id,
+            which: Which {
+                delivery: row.delivery,
+                ..Which::FIRST
+            },
+        };
+        let past = Past {
+            delivery: delivery::seal(repeat, &row.bytes).ok()?,
+            expires_at: row.envelope.expires_at,
+            collapse_key: row.envelope.collapse_key,
+            tally: Tally::new(identity),
+        };
+        Some((row.cursor.offset, past))
     }
 
     /// Adds what the store does not have yet, and keeps the last `n` within the bound of bytes.
@@ -105,12 +150,13 @@ impl CatchUp<'_> {
                 let _turn = self.node.history.turn().await.ok_or(Gone)?;
                 let shared = self.read(from, place.until).await?;
                 let page = shared.get().ok_or(Gone)?;
+                let now_ms = self.node.clock.unix_ms();
                 let ours = page.entries.iter().filter(|entry| {
-                    entry.tenant == self.request.tenant
-                        && entry.stream == self.request.stream
+                    self.is_ours(entry)
                         && entry.offset < place.until
+                        && !is_expired(entry.past.expires_at, now_ms)
                 });
-                found.extend(ours.map(|e| (e.offset, e.delivery.clone())));
+                found.extend(ours.map(|entry| (entry.offset, entry.past.clone())));
                 self.trim(found, n);
                 from = page.next;
             }
@@ -120,12 +166,12 @@ impl CatchUp<'_> {
     }
 
     fn trim(&self, found: &mut Found, n: u32) {
-        let mut bytes: usize = found.values().map(Bytes::len).sum();
+        let mut bytes: usize = found.values().map(|past| past.delivery.len()).sum();
         while found.len() > n as usize || (bytes > self.node.limits.queue_bytes && found.len() > 1) {
-            let Some((_, delivery)) = found.pop_first() else {
+            let Some((_, past)) = found.pop_first() else {
                 return;
             };
-            bytes -= delivery.len();
+            bytes -= past.delivery.len();
         }
     }
 }

@@ -13,7 +13,7 @@ use carillon_schemas::{
     ChannelName, Stream, TenantId, UserId,
     claims::Scope,
     close::CloseCode,
-    frame::{ClientFrame, ErrorCode, FrameError, ServerFrame},
+    frame::{Acknowledge, ClientFrame, ErrorCode, FrameError, ServerFrame},
 };
 
 use super::SendQueue;
@@ -29,6 +29,9 @@ const NEVER: u64 = 253_402_300_799;
 
 /// The subject of a session without authentication that names no user.
 const ANONYMOUS: &str = "anonymous";
+
+/// The code of the audit trail for a channel that a token does not reach.
+const CHANNEL_FORBIDDEN: &str = "channel_forbidden";
 
 /// Longest detail of an error: a parser's message may repeat what it was given.
 const DETAIL_CHARS: usize = 256;
@@ -117,7 +120,8 @@ impl Conversation {
             }) => self.unsubscribe(channel.into_iter().chain(channels), id.as_deref()),
             Ok(ClientFrame::Auth { token }) => self.authenticate(&token),
             Ok(ClientFrame::Ping { id }) => self.say(&ServerFrame::Pong { id }),
-            Ok(ClientFrame::Ack { .. } | ClientFrame::Seen { .. }) => {
+            Ok(ClientFrame::Ack(ack)) => self.acknowledge(&ack),
+            Ok(ClientFrame::Seen { .. }) => {
                 self.refuse(ErrorCode::UnsupportedFrame, "not supported yet", None);
             }
             Err(error) => self.misheard(&error),
@@ -142,6 +146,20 @@ impl Conversation {
         self.refuse(code, &error.to_string(), None);
     }
 
+    /// What is named is taken for the session's tenant: another tenant's notification cannot be meant by it.
+    fn acknowledge(&self, ack: &Acknowledge) {
+        let Identity::Known(principal, _) = &self.identity else {
+            let detail = "without authentication, name the tenant with a subscribe first";
+            return self.refuse(ErrorCode::TenantForbidden, detail, None);
+        };
+        let receipts = &self.node.receipts;
+        let told = ack.all().map(|id| receipts.acknowledge(principal.tenant(), id));
+        if told.filter(Result::is_err).count() > 0 {
+            let detail = "too many acknowledgements wait: say it again";
+            self.refuse(ErrorCode::Unavailable, detail, None);
+        }
+    }
+
     fn authenticate(&mut self, token: &str) {
         let verified = match &self.node.access {
             Access::Open => return self.say(&ServerFrame::Authenticated { expires_at: NEVER }),
@@ -149,17 +167,17 @@ impl Conversation {
         };
         let fresh = match verified {
             Ok(fresh) => fresh,
-            Err(error) => return self.refuse(ErrorCode::BadCredential, &error.to_string(), None),
+            Err(error) => return self.bad_credential(&error.to_string()),
         };
         let Identity::Known(principal, _) = &mut self.identity else {
             return;
         };
         if fresh.tenant() != principal.tenant() || fresh.subject() != principal.subject() {
             let detail = "the token is of another tenant or subject";
-            return self.refuse(ErrorCode::BadCredential, detail, None);
+            return self.bad_credential(detail);
         }
         if !fresh.has(Scope::Listen) {
-            return self.refuse(ErrorCode::BadCredential, "the token lacks the scope listen", None);
+            return self.bad_credential("the token lacks the scope listen");
         }
         *principal = fresh.clone();
         self.say(&ServerFrame::Authenticated {
@@ -168,13 +186,17 @@ impl Conversation {
         self.leave_unreachable(&fresh);
     }
 
+    fn bad_credential(&self, detail: &str) {
+        self.forbid(ErrorCode::BadCredential, "bad_credential", detail, None);
+    }
+
     /// Ends the subscriptions that a fresh token does not reach any more.
     fn leave_unreachable(&mut self, principal: &Principal) {
         let channels = self.subscriptions.iter().filter_map(|s| s.channel.clone());
         let lost: Vec<_> = channels.filter(|c| !principal.may_reach(c)).collect();
         for channel in lost {
             let detail = format!("the fresh token does not reach channel {channel}");
-            self.refuse(ErrorCode::ChannelForbidden, &detail, None);
+            self.forbid(ErrorCode::ChannelForbidden, CHANNEL_FORBIDDEN, &detail, None);
             self.unsubscribe(std::iter::once(channel), None);
         }
     }
@@ -229,6 +251,14 @@ impl Conversation {
         });
     }
 
+    /// Refuses something that the session's tenant is to know of.
+    fn forbid(&self, code: ErrorCode, audited: &'static str, detail: &str, id: Option<&str>) {
+        if let Some(tenant) = self.identity.tenant() {
+            self.node.refused(tenant, audited);
+        }
+        self.refuse(code, detail, id);
+    }
+
     fn say(&self, frame: &ServerFrame) {
         self.queue.answer(frame::answer(frame));
     }
@@ -246,7 +276,7 @@ fn id_of(frame: &ClientFrame) -> Option<&str> {
     match frame {
         ClientFrame::Subscribe(subscribe) => subscribe.id.as_deref(),
         ClientFrame::Unsubscribe { id, .. } | ClientFrame::Ping { id } => id.as_deref(),
-        ClientFrame::Auth { .. } | ClientFrame::Ack { .. } | ClientFrame::Seen { .. } => None,
+        ClientFrame::Auth { .. } | ClientFrame::Ack(_) | ClientFrame::Seen { .. } => None,
     }
 }
 

@@ -28,7 +28,9 @@ use tokio_tungstenite::{
 
 use super::{
     metered::Metered,
-    send_queue::{Item, Kind, Next, SendQueue},
+    send_queue::{Item, Next, SendQueue},
+    unflushed::Unflushed,
+    witness::Witness,
 };
 use crate::{SessionLimits, frame::Text};
 
@@ -60,15 +62,6 @@ pub(crate) enum Event {
     Ended,
 }
 
-/// What has been written.
-#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Written {
-    /// Frames of any kind.
-    pub(crate) frames: u64,
-    /// Notifications among them.
-    pub(crate) notifications: u64,
-}
-
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Phase {
     /// Messages go both ways.
@@ -88,7 +81,7 @@ pub(crate) struct Socket<S> {
     readable: bool,
     dirty: bool,
     ping: Ping,
-    unflushed: Written,
+    unflushed: Unflushed,
     stuck: Option<(Instant, u64)>,
 }
 
@@ -116,24 +109,23 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             readable: true,
             dirty: false,
             ping: Ping::None,
-            unflushed: Written::default(),
+            unflushed: Unflushed::default(),
             stuck: None,
         }
     }
 
-    /// Writes what is queued and reads what came. `taken` is told about each message that the writer takes,
-    /// `written` about what the connection has taken whole.
-    pub(crate) fn poll(
+    /// Writes what is queued and reads what came. The witness is told about each message that the writer takes,
+    /// and about what the connection has taken whole.
+    pub(super) fn poll(
         &mut self,
         cx: &mut Context<'_>,
         queue: &SendQueue,
-        mut taken: impl FnMut(Kind),
-        mut written: impl FnMut(Written),
+        witness: Witness<'_>,
     ) -> Poll<Event> {
-        if self.phase == Phase::Open && self.write(cx, queue, &mut taken).is_err() {
+        if self.phase == Phase::Open && self.write(cx, queue, witness).is_err() {
             return Poll::Ready(Event::Ended);
         }
-        if matches!(self.phase, Phase::Open | Phase::Closing) && self.flush(cx, &mut written).is_err() {
+        if matches!(self.phase, Phase::Open | Phase::Closing) && self.flush(cx, witness).is_err() {
             return Poll::Ready(Event::Ended);
         }
         match self.phase {
@@ -179,7 +171,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         &mut self,
         cx: &mut Context<'_>,
         queue: &SendQueue,
-        taken: &mut impl FnMut(Kind),
+        witness: Witness<'_>,
     ) -> Result<(), WsError> {
         for _ in 0..BURST {
             match Pin::new(&mut self.ws).poll_ready(cx) {
@@ -191,7 +183,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
                 Message::Ping(Bytes::new())
             } else {
                 match queue.next(cx) {
-                    Next::Message(item) => self.count(item, taken),
+                    Next::Message(item) => self.hand_over(item, witness),
                     Next::Close(code) => {
                         self.phase = Phase::Closing;
                         close_frame(code)
@@ -209,16 +201,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
         Ok(())
     }
 
-    fn count(&mut self, item: Item, taken: &mut impl FnMut(Kind)) -> Message {
-        self.unflushed.frames += 1;
-        if matches!(item.kind, Kind::Notification(_)) {
-            self.unflushed.notifications += 1;
+    fn hand_over(&mut self, mut item: Item, witness: Witness<'_>) -> Message {
+        // All that was handed over before is in the library's buffer or in the connection.
+        while let Some(tally) = self.unflushed.displaced(WRITE_BUFFER_MOST) {
+            witness.took(&tally);
         }
-        taken(item.kind);
+        self.unflushed.push(&mut item);
+        witness.taken(item.kind);
         Message::Text(item.text)
     }
 
-    fn flush(&mut self, cx: &mut Context<'_>, written: &mut impl FnMut(Written)) -> Result<(), WsError> {
+    fn flush(&mut self, cx: &mut Context<'_>, witness: Witness<'_>) -> Result<(), WsError> {
         if !self.dirty {
             return Ok(());
         }
@@ -231,7 +224,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Socket<S> {
             }
         }
         (self.dirty, self.stuck) = (false, None);
-        written(std::mem::take(&mut self.unflushed));
+        witness.written(self.unflushed.flushed(|tally| witness.took(tally)));
         if self.ping == Ping::Written {
             self.ping = Ping::Sent(Instant::now());
         }

@@ -10,11 +10,14 @@
 )]
 
 mod abuse;
+mod audited;
 mod connect;
 mod deliver;
 mod documents;
 mod drain;
 mod frames;
 mod open;
+mod outdated;
+mod receipts;
 mod resume;
 mod support;

@@ -5,6 +5,7 @@
 
 mod client;
 mod kafka;
+mod receipts;
 
 use std::{collections::BTreeMap, net::SocketAddr, sync::Arc, time::Duration};
 
@@ -47,6 +48,7 @@ pub(crate) struct Stand {
     bus: BusConfig,
     producer: Producer,
     clock: Clock,
+    told: receipts::Told,
     _dir: tempfile::TempDir,
 }
 
@@ -60,6 +62,7 @@ pub(crate) struct Wish {
 impl Default for Wish {
     fn default() -> Self {
         let mut config = FanoutConfig {
+            node: "fanout-1".to_owned(),
             retry_cap: Duration::from_millis(200),
             resume_deadline: Duration::from_secs(2),
             ..FanoutConfig::default()
@@ -142,6 +145,7 @@ impl Stand {
             bus,
             producer,
             clock,
+            told: receipts::Told::default(),
             _dir: dir,
         };
         if wish.kafka_up {
@@ -231,9 +235,26 @@ impl Stand {
 
     /// Puts a notification on the deliveries topic, with this tenant in its header.
     pub(crate) async fn send(&self, envelope: &Envelope, header: &str) -> Ack {
-        let value = delivery::seal(delivery::Repeat::FIRST, &envelope.to_json().unwrap()).unwrap();
+        self.send_again(envelope, header, delivery::Repeat::FIRST, &[])
+            .await
+    }
+
+    /// Puts a delivery that is not the first on the deliveries topic, with the router's headers.
+    pub(crate) async fn send_again(
+        &self,
+        envelope: &Envelope,
+        header: &str,
+        repeat: delivery::Repeat,
+        fields: &[(&'static str, &str)],
+    ) -> Ack {
+        let value = delivery::seal(repeat, &envelope.to_json().unwrap()).unwrap();
+        let mut headers = headers::Headers::default();
+        headers.set(headers::TENANT, header.to_owned());
+        for (name, text) in fields {
+            headers.set(*name, (*text).to_owned());
+        }
         let stream = envelope.stream().unwrap();
-        self.send_raw(&envelope.tenant_id, &stream, value, header).await
+        self.produce(&envelope.tenant_id, &stream, value, headers).await
     }
 
     /// Puts any value on the shard of a stream.
@@ -246,18 +267,28 @@ impl Stand {
     ) -> Ack {
         let mut fields = headers::Headers::default();
         fields.set(headers::TENANT, header.to_owned());
+        self.produce(tenant, stream, value.into(), fields).await
+    }
+
+    async fn produce(
+        &self,
+        tenant: &TenantId,
+        stream: &Stream,
+        value: bytes::Bytes,
+        headers: headers::Headers,
+    ) -> Ack {
         let outgoing = Outgoing {
             topic: self.bus.topics.deliveries.as_str().into(),
             partition: Some(i32::from(shard(tenant, stream, SHARDS, 1))),
             key: tenant.as_str().to_owned().into(),
-            value: value.into(),
-            headers: fields,
+            value,
+            headers,
         };
         self.producer.send(outgoing).unwrap().await.unwrap()
     }
 
-    /// Tells the store what the router would have told it about a delivery.
-    pub(crate) async fn remember(&self, envelope: &Envelope, ack: Ack) {
+    /// Tells the store what the router would have told it about a notification before its dispatch.
+    pub(crate) async fn accept(&self, envelope: &Envelope) {
         let (stream, at_ms) = (envelope.stream().unwrap(), self.clock.unix_ms());
         let stored = NewNotification {
             redrive: 0,
@@ -269,6 +300,12 @@ impl Stand {
             node: "test".into(),
         };
         self.store.persist(&[stored]).await.unwrap();
+    }
+
+    /// Tells the store what the router would have told it about a delivery.
+    pub(crate) async fn remember(&self, envelope: &Envelope, ack: Ack) {
+        self.accept(envelope).await;
+        let (stream, at_ms) = (envelope.stream().unwrap(), self.clock.unix_ms());
         let dispatched = Dispatched {
             redrive: 0,
             tenant: envelope.tenant_id.clone(),

@@ -22,7 +22,7 @@ use http::{
 
 use super::{problem, span};
 
-const METHODS: HeaderValue = HeaderValue::from_static("GET, POST");
+const METHODS: HeaderValue = HeaderValue::from_static("GET, POST, DELETE");
 const SENT: HeaderValue =
     HeaderValue::from_static("authorization, content-type, idempotency-key, x-correlation-id, traceparent");
 const EXPOSED: HeaderValue =

@@ -38,6 +38,14 @@ pub(super) fn identify(access: &Access, headers: &HeaderMap) -> Result<Caller, R
 }
 
 impl Caller {
+    /// The tenant, where a token says it.
+    pub(super) fn tenant(&self) -> Option<&TenantId> {
+        match self {
+            Self::Known(principal) => Some(principal.tenant()),
+            Self::Anybody => None,
+        }
+    }
+
     /// Whether one of these scopes was given.
     ///
     /// # Errors

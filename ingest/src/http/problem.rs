@@ -10,6 +10,7 @@ use carillon_schemas::{
     CorrelationId,
     claims::Scopes,
     problem::{FieldError, Problem, ProblemCode},
+    status::Status,
 };
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
@@ -32,6 +33,11 @@ pub(super) fn shown(value: &impl Serialize) -> Result<Response, Refusal> {
         .headers_mut()
         .insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
     Ok(response)
+}
+
+/// 202: taken.
+pub(super) fn taken(value: &impl Serialize) -> Result<Response, Refusal> {
+    json(StatusCode::ACCEPTED, JSON, value)
 }
 
 /// 202: taken, and where it can be looked at.
@@ -70,7 +76,6 @@ pub(super) fn code(refusal: &Refusal) -> ProblemCode {
     match refusal {
         Refusal::NotJson(_) => ProblemCode::InvalidJson,
         Refusal::Fields(_) => ProblemCode::InvalidField,
-        Refusal::Unsupported(_) => ProblemCode::UnsupportedField,
         Refusal::Parameters(_) => ProblemCode::InvalidParameter,
         Refusal::Credential(AuthError::Missing) => ProblemCode::TokenMissing,
         Refusal::Credential(error) if error.is_expired() => ProblemCode::TokenExpired,
@@ -81,6 +86,7 @@ pub(super) fn code(refusal: &Refusal) -> ProblemCode {
         Refusal::NotFound => ProblemCode::NotFound,
         Refusal::NotYetVisible => ProblemCode::NotYetVisible,
         Refusal::Method => ProblemCode::MethodNotAllowed,
+        Refusal::NotCancellable(_) => ProblemCode::NotCancellable,
         Refusal::BodyLate => ProblemCode::RequestTimeout,
         Refusal::BodyTooLarge(_) => ProblemCode::BodyTooLarge,
         Refusal::MediaType(_) => ProblemCode::UnsupportedMediaType,
@@ -96,9 +102,7 @@ pub(super) fn code(refusal: &Refusal) -> ProblemCode {
 fn detail(refusal: &Refusal) -> String {
     match refusal {
         Refusal::NotJson(why) => why.clone(),
-        Refusal::Fields(errors) | Refusal::Unsupported(errors) | Refusal::Parameters(errors) => {
-            sentence(errors)
-        }
+        Refusal::Fields(errors) | Refusal::Parameters(errors) => sentence(errors),
         Refusal::Credential(error) => error.to_string(),
         Refusal::Scope(scopes) => format!("needs the scope {}", one_of(scopes)),
         Refusal::TenantMismatch => "the body's tenant_id is not the token's tenant".to_owned(),
@@ -106,6 +110,8 @@ fn detail(refusal: &Refusal) -> String {
         Refusal::NotFound => "there is nothing here for you".to_owned(),
         Refusal::NotYetVisible => "it may have been accepted a moment ago; ask again".to_owned(),
         Refusal::Method => "see the Allow header for the methods of this route".to_owned(),
+        Refusal::NotCancellable(Status::Scheduled) => "it is due now".to_owned(),
+        Refusal::NotCancellable(status) => format!("it is {}, not scheduled", status.as_str()),
         Refusal::BodyLate => "the body did not arrive in time".to_owned(),
         Refusal::BodyTooLarge(limit) => format!("the body is over the limit of {limit} bytes"),
         Refusal::MediaType(expected) => (*expected).to_owned(),
@@ -123,7 +129,7 @@ fn detail(refusal: &Refusal) -> String {
 
 fn errors(refusal: &Refusal) -> &[FieldError] {
     match refusal {
-        Refusal::Fields(errors) | Refusal::Unsupported(errors) | Refusal::Parameters(errors) => errors,
+        Refusal::Fields(errors) | Refusal::Parameters(errors) => errors,
         _ => &[],
     }
 }

@@ -5,12 +5,7 @@
 //! submit with the same key.
 
 use axum::{body::Body, response::Response};
-use carillon_schemas::{
-    IdempotencyKey,
-    http::Accepted,
-    notification::{Submission, SubmissionError},
-    status::Status,
-};
+use carillon_schemas::{IdempotencyKey, http::Accepted, notification::Submission, status::Status};
 use http::HeaderMap;
 use sha2::{Digest, Sha256};
 
@@ -32,11 +27,12 @@ pub(super) async fn submit(
     body::must_be_json(headers)?;
     let key = idempotency_key(headers)?;
     let bytes = body::collect(headers, body, room.config.body_bytes, room.config.body_deadline).await?;
-    let mut submission = Submission::parse(&bytes).map_err(refuse)?;
+    let mut submission = Submission::parse(&bytes)?;
     if call.correlation.is_none() {
         call.correlation = submission.correlation_id.take();
     }
     let principal = caller.for_body(submission.tenant_id.as_ref(), submission.user_id.as_ref())?;
+    call.tenant = Some(principal.tenant().clone());
     let keyed = key.is_some();
     let asked = Asked {
         principal: &principal,
@@ -95,12 +91,5 @@ fn idempotency_key(headers: &HeaderMap) -> Result<Option<IdempotencyKey>, Refusa
     match value.to_str().unwrap_or("\u{0}").parse() {
         Ok(key) => Ok(Some(key)),
         Err(error) => Err(Refusal::parameter("Idempotency-Key", format!("{error}"))),
-    }
-}
-
-fn refuse(error: SubmissionError) -> Refusal {
-    match error {
-        SubmissionError::Json(why) => Refusal::NotJson(why),
-        SubmissionError::Fields(errors) => Refusal::Fields(errors),
     }
 }

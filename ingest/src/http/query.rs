@@ -71,6 +71,21 @@ impl Parameters {
         }
     }
 
+    /// One of a closed list of names.
+    pub(super) fn named<T>(
+        &mut self,
+        name: &str,
+        of: impl FnOnce(&str) -> Option<T>,
+        names: &[&str],
+    ) -> Option<T> {
+        let text = self.text(name)?;
+        let found = of(&text);
+        if found.is_none() {
+            self.broken(name, &format!("must be one of {}", names.join(", ")));
+        }
+        found
+    }
+
     /// Notes a broken rule.
     pub(super) fn broken(&mut self, name: &str, rule: &str) {
         self.errors.push(FieldError::new(name, rule));

@@ -47,13 +47,14 @@ pub(super) async fn notification(room: &Room, call: &mut Call, caller: Caller) -
             timeline: known.timeline,
             notification: known.envelope,
         }),
-        _ => Err(absent(id, room.clock.unix_ms())),
+        _ => Err(absent(id.unix_ms(), room.clock.unix_ms())),
     }
 }
 
-/// Not there, or perhaps not there yet. Clocks of replicas differ, so that an id may also lie ahead.
-fn absent(id: NotificationId, now_ms: u64) -> Refusal {
-    match id.unix_ms() {
+/// Not there, or perhaps not there yet, by the moment in its id. Clocks of replicas differ, so that it may also lie
+/// ahead.
+pub(super) fn absent(made_at: Option<u64>, now_ms: u64) -> Refusal {
+    match made_at {
         Some(at) if at.abs_diff(now_ms) < ON_ITS_WAY_MS => Refusal::NotYetVisible,
         _ => Refusal::NotFound,
     }
@@ -81,15 +82,11 @@ fn deliveries_query(
     if let Some(Err(error)) = &cursor {
         query.broken("cursor", &error.to_string());
     }
-    let status = query.text("status").map(|name| Status::from_name(&name));
-    if status == Some(None) {
-        let names: Vec<_> = Status::ALL.iter().map(|s| s.as_str()).collect();
-        query.broken("status", &format!("must be one of {}", names.join(", ")));
-    }
+    let names = Status::ALL.map(Status::as_str);
     let wanted = DeliveriesQuery {
         limit: limit.unwrap_or(limits::PAGE_ROWS_DEFAULT),
         cursor: cursor.and_then(Result::ok),
-        status: status.flatten(),
+        status: query.named("status", Status::from_name, &names),
         channel: query.parsed("channel"),
         since_ms: query.parsed("since"),
     };
@@ -123,7 +120,7 @@ pub(super) async fn recent(room: &Room, call: &mut Call, caller: Caller) -> Resu
 }
 
 /// The decoded segments of a route's path that have names, in order.
-async fn path<const N: usize>(parts: &mut Parts) -> Result<[String; N], Refusal> {
+pub(super) async fn path<const N: usize>(parts: &mut Parts) -> Result<[String; N], Refusal> {
     let segments = RawPathParams::from_request_parts(parts, &()).await;
     let segments = segments.map_err(|_| Refusal::NotFound)?;
     let segments: Vec<_> = segments.iter().map(|(_, text)| text.to_owned()).collect();
@@ -136,7 +133,7 @@ mod tests {
 
     #[test]
     fn an_id_of_the_last_minute_may_be_on_its_way_and_others_are_not() {
-        let made = |at| NotificationId::at(at, &[1; 10]);
+        let made = |at| NotificationId::at(at, &[1; 10]).unix_ms();
         assert_eq!(absent(made(1_000_000), 1_059_999), Refusal::NotYetVisible);
         assert_eq!(absent(made(1_000_000), 1_060_000), Refusal::NotFound);
         assert_eq!(
@@ -145,7 +142,7 @@ mod tests {
             "a clock behind"
         );
         assert_eq!(absent(made(1_000_000), 1_000), Refusal::NotFound);
-        let version_four = "9b2fe8a1-9f5a-4f8e-9d5e-0e6d3a1b2c3d".parse().unwrap();
-        assert_eq!(absent(version_four, 1_000_000), Refusal::NotFound);
+        let version_four: NotificationId = "9b2fe8a1-9f5a-4f8e-9d5e-0e6d3a1b2c3d".parse().unwrap();
+        assert_eq!(absent(version_four.unix_ms(), 1_000_000), Refusal::NotFound);
     }
 }

@@ -59,6 +59,27 @@ async fn every_route_refuses_who_has_no_token_and_who_lacks_its_scope() {
             "/v1/tenants/acme/channels/a/recent".to_owned(),
             "read read:tenant operate admin",
         ),
+        (Method::DELETE, format!("/v1/notifications/{ID}"), "publish"),
+        (Method::GET, "/v1/tenants/acme/audit".to_owned(), "read:tenant"),
+        (Method::GET, "/v1/tenants/acme/dead-letters".to_owned(), "operate"),
+        (
+            Method::GET,
+            "/v1/tenants/acme/dead-letters/0-1".to_owned(),
+            "operate",
+        ),
+        (
+            Method::POST,
+            "/v1/tenants/acme/dead-letters/redrive".to_owned(),
+            "operate",
+        ),
+        (
+            Method::POST,
+            "/v1/tenants/acme/dead-letters/discard".to_owned(),
+            "operate",
+        ),
+        (Method::GET, format!("/v1/tenants/acme/redrives/{ID}"), "operate"),
+        (Method::POST, "/v1/tenants/acme/replays".to_owned(), "operate"),
+        (Method::GET, format!("/v1/tenants/acme/replays/{ID}"), "operate"),
     ] {
         let to = |token: &str| request(method.clone(), &path, token, &[], Body::from(BODY));
         assert_eq!(stage.send(to("")).await.status, 401, "{path}");
@@ -90,9 +111,22 @@ async fn another_tenants_path_is_404_as_one_that_does_not_exist() {
     let stage = Stage::new().await;
     let token = stage.token("acme", "read read:tenant operate admin");
     for tenant in ["globex", "nobody", "NOT-A-TENANT"] {
-        for path in ["deliveries", "channels/alerts/recent"] {
+        for path in [
+            "deliveries",
+            "channels/alerts/recent",
+            "audit",
+            "dead-letters",
+            "dead-letters/0-1",
+            "redrives/0190163d-8694-739b-aea5-966c26f8ad91",
+            "replays/0190163d-8694-739b-aea5-966c26f8ad91",
+        ] {
             let answer = stage.get(&token, &format!("/v1/tenants/{tenant}/{path}")).await;
             assert_eq!(answer.problem(), (404, "not_found"), "{tenant} {path}");
+        }
+        for path in ["dead-letters/redrive", "dead-letters/discard", "replays"] {
+            let path = format!("/v1/tenants/{tenant}/{path}");
+            let answer = stage.ask(&token, &path, r#"{"since":1,"until":2}"#).await;
+            assert_eq!(answer.problem(), (404, "not_found"), "{path}");
         }
     }
     assert_eq!(stage.get(&token, "/v1/tenants/acme/deliveries").await.status, 200);

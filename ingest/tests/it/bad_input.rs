@@ -84,13 +84,19 @@ async fn wrong_types_and_broken_rules_are_400_with_every_path() {
 }
 
 #[tokio::test]
-async fn a_known_field_that_is_not_built_yet_is_400_and_is_named() {
+async fn a_moment_more_than_thirty_days_ahead_is_400_and_is_named() {
     let stage = Stage::new().await;
-    let answer = stage
-        .post(r#"{"content":"x","ttl_seconds":5,"priority":"high"}"#)
-        .await;
-    assert_eq!(answer.problem(), (400, "unsupported_field"));
-    assert_eq!(answer.paths(), ["/priority", "/ttl_seconds"]);
+    let at = |ahead: u64| {
+        let at = stage.clock.unix_ms() + limits::SCHEDULE_AHEAD_MS + ahead;
+        format!(r#"{{"content":"x","deliver_at":{at}}}"#)
+    };
+    let answer = stage.post(at(60_000)).await;
+    assert_eq!(
+        (answer.problem(), answer.paths()),
+        ((400, "invalid_field"), vec!["/deliver_at"])
+    );
+    assert_eq!(stage.post(at(0)).await.status, 202);
+    assert_eq!(stage.post(r#"{"content":"x","deliver_at":1}"#).await.status, 202);
 }
 
 #[tokio::test]
@@ -180,7 +186,8 @@ async fn a_wrong_method_is_405_with_the_methods_that_are_allowed() {
     let stage = Stage::new().await;
     for (method, path, allow) in [
         (Method::GET, "/v1/notifications", "POST"),
-        (Method::DELETE, "/v1/notifications/x", "GET,HEAD"),
+        (Method::PUT, "/v1/notifications/x", "GET,HEAD,DELETE"),
+        (Method::GET, "/v1/tenants/acme/dead-letters/redrive", "POST"),
         (Method::POST, "/v1/tenants/acme/deliveries", "GET,HEAD"),
         (Method::PUT, "/v1/tenants/acme/channels/alerts/recent", "GET,HEAD"),
     ] {

@@ -5,11 +5,18 @@ use std::{sync::Arc, time::Duration};
 use async_trait::async_trait;
 use carillon_bus::mock::{Fault, Request};
 use carillon_fixtures::eventually;
-use carillon_schemas::{IdempotencyKey, NotificationId, Stream, TenantId, cursor::Cursor, status::Status};
-use carillon_store::{
-    Claim, ClaimOutcome, DeadLetter, DeliveriesQuery, DeliveriesResult, Dispatched, Known, NewNotification,
-    NotificationStore, RecentRow, StoreError,
+use carillon_schemas::{
+    CollapseKey, IdempotencyKey, NotificationId, Stream, TenantId,
+    audit::AuditEntry,
+    cursor::Cursor,
+    dead_letter::{DeadLetterId, DeadLetterRow, Job},
 };
+use carillon_store::{
+    AuditQuery, AuditResult, Claim, ClaimOutcome, DeadLetter, DeadLetterMark, DeadLettersQuery,
+    DeadLettersResult, DeliveriesQuery, DeliveriesResult, Dispatched, Due, Fact, Head, Known,
+    NewNotification, NotificationStore, RecentRow, Scheduled, StoreError, StoredQuery, StoredResult,
+};
+use uuid::Uuid;
 
 use crate::support::{PATIENCE, Stage, submit};
 
@@ -191,7 +198,57 @@ impl NotificationStore for Faulty {
     async fn notification(&self, _: &TenantId, _: NotificationId) -> Result<Option<Known>, StoreError> {
         std::future::pending().await
     }
-    async fn statuses(&self, _: &TenantId, _: &[NotificationId]) -> Result<Vec<Option<Status>>, StoreError> {
+    async fn note(&self, _: &[Fact]) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+    async fn heads(&self, _: &TenantId, _: &[NotificationId]) -> Result<Vec<Option<Head>>, StoreError> {
+        std::future::pending().await
+    }
+    async fn latest(
+        &self,
+        _: &TenantId,
+        _: &[(Stream, CollapseKey)],
+    ) -> Result<Vec<Option<NotificationId>>, StoreError> {
+        std::future::pending().await
+    }
+    async fn schedule(&self, _: &[Scheduled]) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+    async fn unschedule(&self, _: &[Scheduled]) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+    async fn due(&self, _: i32, _: u64, _: u32) -> Result<Vec<Due>, StoreError> {
+        std::future::pending().await
+    }
+    async fn dead_letters(
+        &self,
+        _: &TenantId,
+        _: &DeadLettersQuery,
+    ) -> Result<DeadLettersResult, StoreError> {
+        std::future::pending().await
+    }
+    async fn dead_letter(&self, _: &TenantId, _: DeadLetterId) -> Result<Option<DeadLetterRow>, StoreError> {
+        std::future::pending().await
+    }
+    async fn mark_dead_letters(&self, _: &TenantId, _: &[DeadLetterMark]) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+    async fn begin_job(&self, _: &Job) -> Result<Job, StoreError> {
+        std::future::pending().await
+    }
+    async fn save_job(&self, _: &Job) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+    async fn job(&self, _: &TenantId, _: Uuid) -> Result<Option<Job>, StoreError> {
+        std::future::pending().await
+    }
+    async fn audit(&self, _: &[AuditEntry]) -> Result<(), StoreError> {
+        std::future::pending().await
+    }
+    async fn audit_trail(&self, _: &TenantId, _: &AuditQuery) -> Result<AuditResult, StoreError> {
+        std::future::pending().await
+    }
+    async fn stored(&self, _: &TenantId, _: &StoredQuery) -> Result<StoredResult, StoreError> {
         std::future::pending().await
     }
     async fn deliveries(&self, _: &TenantId, _: &DeliveriesQuery) -> Result<DeliveriesResult, StoreError> {

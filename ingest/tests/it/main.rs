@@ -7,13 +7,17 @@
 )]
 
 mod access;
+mod audit;
 mod bad_input;
+mod cancel;
 mod connection;
 mod cors;
+mod desk;
 mod documents;
 mod embedded;
 mod faults;
 mod idempotency;
+mod operators;
 mod reads;
 mod submit;
 mod support;

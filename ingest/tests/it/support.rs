@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use axum::{Router, body::Body};
 use bytes::Bytes;
 use carillon_auth::{Access, AuthConfig, KeySource, Verifier, mint::SigningKey};
-use carillon_bus::{BusConfig, Producer, Record, StartAt, Tail, TailOptions, mock::MockKafka};
+use carillon_bus::{BusConfig, Producer, RangeReader, Record, StartAt, Tail, TailOptions, mock::MockKafka};
 use carillon_chassis::{clock::Clock, metrics::Metrics, readiness::Readiness, tasks::Tasks};
 use carillon_fixtures::eventually;
 use carillon_ingest::{Ingest, IngestConfig, IngestDeps};
@@ -66,9 +66,15 @@ impl Stage {
         };
         setting.bus.fetch_wait = Duration::from_millis(5);
         change(&mut setting);
-        kafka
-            .create_topic(&setting.bus.topics.notifications, 3, 1)
-            .unwrap();
+        let topics = &setting.bus.topics;
+        for topic in [
+            &topics.notifications,
+            &topics.commands,
+            &topics.audit,
+            &topics.dead_letters,
+        ] {
+            kafka.create_topic(topic, 3, 1).unwrap();
+        }
         let dir = tempfile::tempdir().unwrap();
         let (metrics, tasks, clock) = (Metrics::new(), Tasks::new(), Clock::system());
         let readiness = Readiness::default();
@@ -92,8 +98,9 @@ impl Stage {
             clock: clock.clone(),
             store: Arc::clone(&store),
             producer: Producer::new(&setting.bus, &metrics, &tasks).unwrap(),
+            dead_letters: RangeReader::new(&setting.bus, &topics.dead_letters, 1, &metrics, &tasks).unwrap(),
             access,
-            topics: setting.bus.topics.clone(),
+            topics: topics.clone(),
             page_key: PageKey::new(b"a secret of the replicas"),
         };
         let routes = Ingest::new(setting.config, deps).unwrap().routes();
@@ -165,14 +172,28 @@ impl Stage {
             .await
     }
 
+    pub(crate) async fn delete(&self, token: &str, path: &str) -> Answer {
+        self.send(request(Method::DELETE, path, token, &[], Body::empty()))
+            .await
+    }
+
+    pub(crate) async fn ask(&self, token: &str, path: &str, body: &str) -> Answer {
+        let body = Body::from(body.to_owned());
+        self.send(request(Method::POST, path, token, &[], body)).await
+    }
+
     /// The records on the notifications topic, once there are so many.
     pub(crate) async fn records(&self, n: usize) -> Vec<Record> {
+        self.records_of(&self.bus.topics.notifications, n).await
+    }
+
+    /// The records on a topic of three partitions or fewer, once there are so many.
+    pub(crate) async fn records_of(&self, topic: &str, n: usize) -> Vec<Record> {
         let from = (0..3).map(|partition| (partition, 0)).collect();
         let options = TailOptions {
             start: StartAt::Earliest,
             ..TailOptions::default()
         };
-        let topic = &self.bus.topics.notifications;
         let (tail, mut batches) =
             Tail::start(&self.bus, topic, from, options, &self.metrics, &self.tasks).unwrap();
         let mut records = Vec::new();

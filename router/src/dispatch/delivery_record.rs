@@ -8,7 +8,9 @@ use std::sync::Arc;
 use bytes::Bytes;
 use carillon_bus::Outgoing;
 use carillon_schemas::{
+    Stream,
     delivery::{self, FIRST_ATTEMPT, Repeat},
+    envelope::Envelope,
     headers::{self, Headers},
     shard::shard,
 };
@@ -33,25 +35,42 @@ impl Shards {
         trace: Option<&Bytes>,
         repeat: Repeat,
     ) -> Result<Outgoing, Poison> {
-        let tenant = &new.envelope.tenant_id;
-        let value = delivery::seal(repeat, &new.bytes)
+        let mut outgoing = self.repeat(&new.envelope, &new.bytes, &new.stream, repeat, trace)?;
+        if new.redrive != 0 {
+            let count = new.redrive.to_string();
+            outgoing.headers.push_raw(headers::REDRIVE_COUNT, count);
+        }
+        Ok(outgoing)
+    }
+
+    /// The same, of any deliberate repeat.
+    pub(crate) fn repeat(
+        &self,
+        envelope: &Envelope,
+        bytes: &[u8],
+        stream: &Stream,
+        repeat: Repeat,
+        trace: Option<&Bytes>,
+    ) -> Result<Outgoing, Poison> {
+        let tenant = &envelope.tenant_id;
+        let value = delivery::seal(repeat, bytes)
             .map_err(|error| Poison::new(Code::NotAnEnvelope, error.to_string()))?;
         let key = Bytes::copy_from_slice(tenant.as_str().as_bytes());
         Ok(Outgoing {
             topic: Arc::clone(&self.topic),
-            partition: Some(i32::from(shard(tenant, &new.stream, self.count, BUCKETS))),
-            headers: delivery_headers(new, trace, repeat, &key),
+            partition: Some(i32::from(shard(tenant, stream, self.count, BUCKETS))),
+            headers: delivery_headers(envelope, repeat, trace, &key),
             key,
             value,
         })
     }
 }
 
-fn delivery_headers(new: &NewNotification, trace: Option<&Bytes>, repeat: Repeat, tenant: &Bytes) -> Headers {
+fn delivery_headers(envelope: &Envelope, repeat: Repeat, trace: Option<&Bytes>, tenant: &Bytes) -> Headers {
     let mut headers = Headers::with_capacity(8);
-    let correlation = new.envelope.correlation_id.as_str();
+    let correlation = envelope.correlation_id.as_str();
     headers.push_raw(headers::TENANT, tenant.clone());
-    headers.push_raw(headers::ID, new.envelope.notification_id.to_string());
+    headers.push_raw(headers::ID, envelope.notification_id.to_string());
     headers.push_raw(headers::SCHEMA, delivery::SCHEMA);
     headers.push_raw(
         headers::CORRELATION_ID,
@@ -63,9 +82,6 @@ fn delivery_headers(new: &NewNotification, trace: Option<&Bytes>, repeat: Repeat
     }
     if repeat.attempt != FIRST_ATTEMPT {
         headers.push_raw(headers::ATTEMPT, repeat.attempt.to_string());
-    }
-    if new.redrive != 0 {
-        headers.push_raw(headers::REDRIVE_COUNT, new.redrive.to_string());
     }
     if let Some(trace) = trace {
         headers.push_raw(headers::TRACEPARENT, trace.clone());

@@ -43,9 +43,24 @@ pub(crate) enum Site {
     StoreProbe,
     /// The probe found Kafka away. Holds no record.
     KafkaProbe,
+    /// Noting receipts. From here on: rooms beside the pipeline, which do not pause it.
+    Receipts,
+    /// Keeping the audit trail.
+    Audit,
+    /// Carrying out commands. Several may hold at once; the last one to begin an attempt counts.
+    Commands,
+    /// Looking for what is due.
+    Schedule,
 }
 
-const SITES: usize = 8;
+impl Site {
+    /// Whether it is a room of the pipeline: it keeps records, and what it sees counts for the breakers.
+    pub(super) fn keeps_records(self) -> bool {
+        (self as usize) < Self::StoreProbe as usize
+    }
+}
+
+const SITES: usize = 12;
 
 /// Who holds for what.
 #[derive(Default)]

@@ -115,3 +115,19 @@ async fn a_room_that_probes_and_is_given_up_leaves_its_place() {
     holds.attempts(Site::Settle).wait(Dependency::Store, "away").await;
     assert!(begun.elapsed() < Duration::from_secs(1));
 }
+
+#[tokio::test(start_paused = true)]
+async fn a_room_beside_the_pipeline_is_told_but_neither_pauses_it_nor_opens_a_breaker() {
+    let (holds, readiness, pauses) = holds();
+    holds.let_go(Site::StoreProbe);
+    holds.let_go(Site::KafkaProbe);
+    let mut receipts = holds.attempts(Site::Receipts);
+    for _ in 0..9 {
+        receipts.wait(Dependency::Store, "locked").await;
+    }
+    assert_eq!(readiness.unmet(), [("store", "locked".to_owned())]);
+    assert!(holds.holds_for(Dependency::Store) && !holds.holds_for(Dependency::Kafka));
+    assert!(!holds.is_open(Dependency::Store));
+    drop(receipts);
+    assert!(readiness.unmet().is_empty() && pauses.lock().is_empty());
+}

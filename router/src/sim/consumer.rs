@@ -86,7 +86,7 @@ impl Consumer {
             && let Some(record) = world.log.read(at, *position)
         {
             *position += 1;
-            if mark.start(record.offset, record.timestamp_ms, crate::work::size(record)) {
+            if mark.start(record.offset, record.timestamp_ms, record.size()) {
                 return Some(record.clone());
             }
         }

@@ -3,22 +3,31 @@
 //! In: a real store and a fault. Out: its answers, or the fault's. Always: without a fault it is the real one.
 
 use std::{
-    collections::HashSet,
+    collections::{HashMap, HashSet},
     sync::atomic::{AtomicBool, AtomicUsize, Ordering},
 };
 
 use async_trait::async_trait;
-use carillon_schemas::{IdempotencyKey, NotificationId, Stream, TenantId, cursor::Cursor, status::Status};
+use carillon_schemas::{
+    CollapseKey, IdempotencyKey, NotificationId, Stream, TenantId,
+    audit::AuditEntry,
+    cursor::Cursor,
+    dead_letter::{DeadLetterId, DeadLetterRow, Job},
+};
 use carillon_store::{
-    Claim, ClaimOutcome, DeadLetter, DeliveriesQuery, DeliveriesResult, Dispatched, Known, NewNotification,
-    NotificationStore, RecentRow, SqliteStore, StoreError,
+    AuditQuery, AuditResult, Claim, ClaimOutcome, DeadLetter, DeadLetterMark, DeadLettersQuery,
+    DeadLettersResult, DeliveriesQuery, DeliveriesResult, Dispatched, Due, Fact, Head, Known,
+    NewNotification, NotificationStore, RecentRow, Scheduled, SqliteStore, StoreError, StoredQuery,
+    StoredResult,
 };
 use parking_lot::Mutex;
+use uuid::Uuid;
 
 pub(crate) struct FaultyStore {
     real: SqliteStore,
     away: AtomicBool,
     refused: Mutex<HashSet<NotificationId>>,
+    slow: Mutex<HashMap<NotificationId, usize>>,
     pub(crate) failed: AtomicUsize,
 }
 
@@ -28,6 +37,7 @@ impl FaultyStore {
             real,
             away: AtomicBool::new(false),
             refused: Mutex::default(),
+            slow: Mutex::default(),
             failed: AtomicUsize::new(0),
         }
     }
@@ -40,6 +50,26 @@ impl FaultyStore {
     /// From now on it refuses every batch with this notification.
     pub(crate) fn refuse(&self, id: NotificationId) {
         self.refused.lock().insert(id);
+    }
+
+    /// From now on every batch with this notification is not written in time, so many times.
+    pub(crate) fn slow(&self, id: NotificationId, times: usize) {
+        self.slow.lock().insert(id, times);
+    }
+
+    fn in_time(&self, batch: &[NewNotification]) -> Result<(), StoreError> {
+        let mut slow = self.slow.lock();
+        for new in batch {
+            if let Some(times) = slow
+                .get_mut(&new.envelope.notification_id)
+                .filter(|times| **times > 0)
+            {
+                // Only what is tried alone counts: bisecting is not a matter of this test.
+                *times -= usize::from(batch.len() == 1);
+                return Err(StoreError::Unavailable("slow on purpose".to_owned()));
+            }
+        }
+        Ok(())
     }
 
     fn here(&self) -> Result<(), StoreError> {
@@ -59,6 +89,7 @@ impl NotificationStore for FaultyStore {
         if batch.iter().any(refused) {
             return Err(StoreError::Refused("on purpose".to_owned()));
         }
+        self.in_time(batch)?;
         self.real.persist(batch).await
     }
     async fn dispatched(&self, batch: &[Dispatched]) -> Result<(), StoreError> {
@@ -72,12 +103,80 @@ impl NotificationStore for FaultyStore {
     async fn notification(&self, tenant: &TenantId, id: NotificationId) -> Result<Option<Known>, StoreError> {
         self.real.notification(tenant, id).await
     }
-    async fn statuses(
+    async fn note(&self, batch: &[Fact]) -> Result<(), StoreError> {
+        self.here()?;
+        self.real.note(batch).await
+    }
+    async fn heads(
         &self,
         tenant: &TenantId,
         ids: &[NotificationId],
-    ) -> Result<Vec<Option<Status>>, StoreError> {
-        self.real.statuses(tenant, ids).await
+    ) -> Result<Vec<Option<Head>>, StoreError> {
+        self.real.heads(tenant, ids).await
+    }
+    async fn latest(
+        &self,
+        tenant: &TenantId,
+        keys: &[(Stream, CollapseKey)],
+    ) -> Result<Vec<Option<NotificationId>>, StoreError> {
+        self.here()?;
+        self.real.latest(tenant, keys).await
+    }
+    async fn schedule(&self, batch: &[Scheduled]) -> Result<(), StoreError> {
+        self.here()?;
+        self.real.schedule(batch).await
+    }
+    async fn unschedule(&self, batch: &[Scheduled]) -> Result<(), StoreError> {
+        self.here()?;
+        self.real.unschedule(batch).await
+    }
+    async fn due(&self, partition: i32, now_ms: u64, limit: u32) -> Result<Vec<Due>, StoreError> {
+        self.here()?;
+        self.real.due(partition, now_ms, limit).await
+    }
+    async fn dead_letters(
+        &self,
+        tenant: &TenantId,
+        query: &DeadLettersQuery,
+    ) -> Result<DeadLettersResult, StoreError> {
+        self.here()?;
+        self.real.dead_letters(tenant, query).await
+    }
+    async fn dead_letter(
+        &self,
+        tenant: &TenantId,
+        id: DeadLetterId,
+    ) -> Result<Option<DeadLetterRow>, StoreError> {
+        self.here()?;
+        self.real.dead_letter(tenant, id).await
+    }
+    async fn mark_dead_letters(&self, tenant: &TenantId, marks: &[DeadLetterMark]) -> Result<(), StoreError> {
+        self.here()?;
+        self.real.mark_dead_letters(tenant, marks).await
+    }
+    async fn begin_job(&self, job: &Job) -> Result<Job, StoreError> {
+        self.here()?;
+        self.real.begin_job(job).await
+    }
+    async fn save_job(&self, job: &Job) -> Result<(), StoreError> {
+        self.here()?;
+        self.real.save_job(job).await
+    }
+    async fn job(&self, tenant: &TenantId, id: Uuid) -> Result<Option<Job>, StoreError> {
+        self.here()?;
+        self.real.job(tenant, id).await
+    }
+    async fn audit(&self, batch: &[AuditEntry]) -> Result<(), StoreError> {
+        self.here()?;
+        self.real.audit(batch).await
+    }
+    async fn audit_trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<AuditResult, StoreError> {
+        self.here()?;
+        self.real.audit_trail(tenant, query).await
+    }
+    async fn stored(&self, tenant: &TenantId, query: &StoredQuery) -> Result<StoredResult, StoreError> {
+        self.here()?;
+        self.real.stored(tenant, query).await
     }
     async fn deliveries(
         &self,

@@ -5,11 +5,19 @@
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on should say where")]
 
+mod bad_headers;
+mod commands;
 mod faulty_store;
+mod ladder;
+mod operator;
 mod poison;
+mod receipts;
 mod records;
+mod redrive;
+mod replay;
 mod republished;
 mod restart;
 mod stack;
+mod time;
 mod trouble;
 mod walk;

@@ -57,3 +57,13 @@ pub(crate) fn record(tenant_name: &str, n: u64) -> Outgoing {
         headers,
     }
 }
+
+/// The n-th notification of a tenant, changed.
+pub(crate) fn changed(tenant_name: &str, n: u64, change: impl Fn(&mut Envelope)) -> Outgoing {
+    let mut envelope = envelope(tenant_name, n);
+    change(&mut envelope);
+    Outgoing {
+        value: envelope.to_json().unwrap().into(),
+        ..record(tenant_name, n)
+    }
+}

@@ -17,7 +17,7 @@ use carillon_router::{Router, RouterConfig, RouterDeps, RouterError};
 use carillon_schemas::{
     NotificationId, headers,
     status::Status,
-    topics::{Layout, TopicSpec},
+    topics::{Layout, TopicSpec, Topics},
 };
 use carillon_store::{NotificationStore, SqliteOptions, SqliteStore};
 use tempfile::TempDir;
@@ -65,10 +65,37 @@ impl Stack {
         stack
     }
 
+    /// The same, with a ladder of these tiers.
+    pub(crate) async fn with_tiers(tiers: &[&str]) -> Self {
+        let mut stack = Self::without_topics().await;
+        let tiers: Vec<_> = tiers.iter().map(|tier| tier.parse().unwrap()).collect();
+        stack.bus.topics = Topics::with_ladder("carillon.", &tiers);
+        stack.make_topics(|_| {}).await;
+        stack
+    }
+
+    /// Everything that stands on the tiers of the ladder, shortest delay first.
+    pub(crate) async fn on_the_ladder(&self) -> Vec<Record> {
+        let mut records = Vec::new();
+        for tier in &self.bus.topics.retry {
+            let count = self.count(&tier.name).await as usize;
+            records.extend(self.read(&tier.name, count).await);
+        }
+        records
+    }
+
     /// Makes the topics, or changes them to be like this.
     pub(crate) async fn make_topics(&self, change: impl Fn(&mut TopicSpec)) {
         let mut specs = self.bus.topics.all(&LAYOUT);
         specs.iter_mut().for_each(change);
+        let admin = Admin::new(&self.bus, &Metrics::new()).unwrap();
+        admin.apply(&specs).await.unwrap();
+    }
+
+    /// Makes every topic but this one.
+    pub(crate) async fn make_topics_but(&self, missing: &str) {
+        let mut specs = self.bus.topics.all(&LAYOUT);
+        specs.retain(|spec| spec.name != missing);
         let admin = Admin::new(&self.bus, &Metrics::new()).unwrap();
         admin.apply(&specs).await.unwrap();
     }
@@ -186,12 +213,8 @@ impl Stack {
     }
 
     pub(crate) async fn status(&self, tenant: &str, id: NotificationId) -> Option<Status> {
-        let known = self
-            .store
-            .statuses(&records::tenant(tenant), &[id])
-            .await
-            .unwrap();
-        known[0]
+        let known = self.store.heads(&records::tenant(tenant), &[id]).await.unwrap();
+        known[0].map(|head| head.stamp.status)
     }
 
     /// Stops the broker; its data stays.

@@ -59,6 +59,38 @@ impl Subscribe {
     }
 }
 
+/// An ack frame.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Acknowledge {
+    /// One notification.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub notification_id: Option<NotificationId>,
+    /// Several notifications.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub notification_ids: Vec<NotificationId>,
+}
+
+impl Acknowledge {
+    /// The notifications that the frame names, in order.
+    pub fn all(&self) -> impl Iterator<Item = NotificationId> {
+        self.notification_id
+            .into_iter()
+            .chain(self.notification_ids.iter().copied())
+    }
+
+    fn check(&self) -> Result<(), FrameError> {
+        match self.all().count() {
+            0 => Err(FrameError::Malformed("name a notification".to_owned())),
+            1..=limits::ACKS_PER_FRAME => Ok(()),
+            _ => {
+                let most = limits::ACKS_PER_FRAME;
+                let text = format!("a frame may acknowledge at most {most} notifications");
+                Err(FrameError::Malformed(text))
+            }
+        }
+    }
+}
+
 /// Everything that a client may say.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "snake_case")]
@@ -82,11 +114,8 @@ pub enum ClientFrame {
         /// The token.
         token: String,
     },
-    /// A notification was handled. Answered by nothing; what it names is acknowledged within a second.
-    Ack {
-        /// Which one.
-        notification_id: NotificationId,
-    },
+    /// Notifications were handled. Answered by nothing; what it names is acknowledged within a second.
+    Ack(Acknowledge),
     /// A notification was seen. Not built yet: answered with `unsupported_frame`.
     Seen {
         /// Which one.
@@ -126,6 +155,10 @@ impl ClientFrame {
         let named = match &frame {
             Self::Subscribe(s) => s.channels.len(),
             Self::Unsubscribe { channels, .. } => channels.len(),
+            Self::Ack(acknowledge) => {
+                acknowledge.check()?;
+                0
+            }
             _ => 0,
         };
         if named > limits::CHANNELS_PER_FRAME {
@@ -161,6 +194,24 @@ mod tests {
         };
         let names: Vec<String> = subscribe.all_channels().iter().map(ToString::to_string).collect();
         assert_eq!(names, ["a", "b"]);
+    }
+
+    #[test]
+    fn an_ack_names_at_least_one_notification_and_at_most_a_hundred() {
+        let id = "019a0000-0000-7000-8000-000000000001";
+        let parse = |n: usize| {
+            let ids = vec![id; n];
+            ClientFrame::parse(&format!(r#"{{"type":"ack","notification_ids":{ids:?}}}"#))
+        };
+        let Ok(ClientFrame::Ack(acknowledge)) = parse(100) else {
+            panic!("{:?}", parse(100))
+        };
+        assert_eq!(acknowledge.all().count(), 100);
+        assert!(
+            [0, 101]
+                .iter()
+                .all(|n| matches!(parse(*n), Err(FrameError::Malformed(_))))
+        );
     }
 
     #[test]

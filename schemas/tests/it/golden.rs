@@ -12,7 +12,7 @@ use carillon_schemas::{
     delivery::{self, Delivery, Repeat},
     envelope::Envelope,
     frame::{ClientFrame, ServerFrame},
-    http::{Accepted, DeliveriesPage, NotificationState, RecentPage},
+    http::{Accepted, Cancelling, DeliveriesPage, NotificationState, RecentPage},
     notification::Submission,
     problem::Problem,
     receipt::Receipts,
@@ -49,6 +49,7 @@ fn holds<T: Serialize + DeserializeOwned>(name: &str) {
 #[test]
 fn http_bodies_read_back_what_they_write() {
     holds::<Accepted>("accepted.json");
+    holds::<Cancelling>("cancelling.json");
     holds::<NotificationState>("notification-state.json");
     holds::<DeliveriesPage>("deliveries-page.json");
     holds::<RecentPage>("recent-page.json");

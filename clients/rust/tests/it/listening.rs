@@ -5,7 +5,7 @@ use std::{collections::BTreeMap, future::Future, time::Duration};
 use carillon_client::{ClientError, Event, Listener, ListenerOptions};
 use carillon_schemas::frame::{ClientFrame, Since, Subscribe};
 
-use crate::script::{Server, Socket, at};
+use crate::script::{Server, Socket, at, uuid};
 
 fn options() -> ListenerOptions {
     ListenerOptions::channels(["a".parse().unwrap()])
@@ -110,6 +110,104 @@ async fn a_gap_is_filled_before_anything_behind_it_is_handed_out() {
         for expected in ["1", "2", "3", "4", "5"] {
             assert_eq!(content(&mut listener).await, expected);
         }
+        listener.close().await;
+    };
+    play(script, client).await;
+}
+
+async fn acknowledged(socket: &mut Socket) -> Vec<String> {
+    match socket.hear().await {
+        Some(ClientFrame::Ack(acknowledge)) => acknowledge.all().map(|id| id.to_string()).collect(),
+        other => panic!("{other:?}"),
+    }
+}
+
+#[tokio::test]
+async fn what_the_caller_acknowledges_is_told_over_the_next_connection_if_need_be() {
+    let (server, connection) = Server::start().await;
+    let script = async {
+        let mut socket = server.socket().await;
+        let asked = subscribe(&mut socket).await;
+        socket.subscribed(0, asked.id).await;
+        socket.notify(1).await;
+        socket.notify(2).await;
+        socket.close(4000).await;
+        let mut socket = server.socket().await;
+        let asked = subscribe(&mut socket).await;
+        socket.subscribed(2, asked.id).await;
+        assert_eq!(acknowledged(&mut socket).await, [uuid(2), uuid(1)]);
+        assert_eq!(socket.hear().await, None);
+    };
+    let client = async {
+        let mut listener = Listener::connect(&connection, options()).await.unwrap();
+        while content(&mut listener).await != "2" {}
+        while !matches!(listener.next().await.unwrap(), Event::Disconnected { .. }) {}
+        listener.ack(uuid(2).parse().unwrap());
+        listener.ack(uuid(1).parse().unwrap());
+        while !matches!(listener.next().await.unwrap(), Event::Subscribed { .. }) {}
+        listener.close().await;
+    };
+    play(script, client).await;
+}
+
+#[tokio::test]
+async fn a_notification_is_acknowledged_by_itself_when_the_caller_comes_back_for_the_next() {
+    let options = ListenerOptions {
+        auto_ack: true,
+        ..options()
+    };
+    let (server, connection) = Server::start().await;
+    let script = async {
+        let mut socket = server.socket().await;
+        let asked = subscribe(&mut socket).await;
+        socket.subscribed(0, asked.id).await;
+        socket.notify(1).await;
+        assert_eq!(acknowledged(&mut socket).await, [uuid(1)]);
+        socket.notify(2).await;
+        assert_eq!(acknowledged(&mut socket).await, [uuid(2)], "by the goodbye");
+        assert_eq!(socket.hear().await, None);
+    };
+    let client = async {
+        let mut listener = Listener::connect(&connection, options).await.unwrap();
+        assert_eq!(content(&mut listener).await, "1");
+        assert_eq!(content(&mut listener).await, "2");
+        listener.close().await;
+    };
+    play(script, client).await;
+}
+
+#[tokio::test]
+async fn a_deliberate_repeat_is_handed_out_with_what_it_says_of_itself() {
+    let (server, connection) = Server::start().await;
+    let script = async {
+        let mut socket = server.socket().await;
+        let asked = subscribe(&mut socket).await;
+        socket.subscribed(0, asked.id).await;
+        let id = uuid(1);
+        for (offset, says) in [
+            (1, r#""delivery":1"#),
+            (2, r#""delivery":1"#),
+            (3, r#""delivery":2,"attempt":2,"replayed":true"#),
+        ] {
+            let (cursor, prev) = (at(offset), at(offset - 1));
+            socket
+                .say(&format!(
+                    r#"{{"type":"notification","stream":"channel:a","cursor":"{cursor}","prev":"{prev}",{says},"notification_id":"{id}","tenant_id":"t","channel":"a","correlation_id":"c","accepted_at":1,"content":"x"}}"#
+                ))
+                .await;
+        }
+        assert_eq!(socket.hear().await, None);
+    };
+    let client = async {
+        let mut listener = Listener::connect(&connection, options()).await.unwrap();
+        let mut said = Vec::new();
+        while said.len() < 2 {
+            if let Event::Notification(frame) = listener.next().await.unwrap() {
+                let delivery = frame.delivery;
+                said.push((delivery.delivery, delivery.attempt, delivery.replayed));
+            }
+        }
+        assert_eq!(said, [(1, 1, false), (2, 2, true)]);
         listener.close().await;
     };
     play(script, client).await;

@@ -130,6 +130,6 @@ pub(crate) fn at(offset: i64) -> Cursor {
     }
 }
 
-fn uuid(offset: i64) -> String {
+pub(crate) fn uuid(offset: i64) -> String {
     format!("00000000-0000-7000-8000-{offset:012}")
 }

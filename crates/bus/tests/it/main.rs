@@ -10,6 +10,7 @@
     reason = "a test that cannot go on fails; figures are printed"
 )]
 
+mod auditing;
 mod embedded;
 mod faults;
 mod following;

@@ -106,6 +106,20 @@ impl Cluster {
         written.map(|_| ()).map_err(|error| store_error(&error))
     }
 
+    /// Writes two rows of one partition by two statements, together.
+    pub(super) async fn write_both(
+        &self,
+        (first, a): (&PreparedStatement, impl SerializeRow),
+        (second, b): (&PreparedStatement, impl SerializeRow),
+    ) -> Result<(), StoreError> {
+        let _on_its_way = self.enter().await?;
+        let statements = [first, second].map(|statement| BatchStatement::from(statement.clone()));
+        let mut batch = Batch::new_with_statements(BatchType::Unlogged, statements.to_vec());
+        batch.set_is_idempotent(true);
+        let written = self.session.batch(&batch, (a, b)).await;
+        written.map(|_| ()).map_err(|error| store_error(&error))
+    }
+
     /// Does all of it, several at once; ends with the first that fails, without what it had not begun.
     pub(super) async fn all<F>(&self, each: impl Iterator<Item = F>) -> Result<(), StoreError>
     where

@@ -8,6 +8,9 @@ use std::collections::BTreeMap;
 /// What each statement begins with, so that it may be repeated.
 const BEGINS: &str = "CREATE TABLE IF NOT EXISTS ";
 
+/// What the other statements begin with: they add one column each.
+const ADDS: &str = "ALTER TABLE ";
+
 /// A column as the cluster's own tables list it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Column {
@@ -29,8 +32,11 @@ pub(super) fn statements(migration: &str, keyspace: &str) -> Vec<String> {
         .split(";")
         .map(str::trim)
         .filter(|statement| !statement.is_empty());
-    each.map(|statement| statement.replacen(BEGINS, &format!("{BEGINS}{keyspace}."), 1))
-        .collect()
+    let named = |statement: &str| {
+        let begins = if statement.starts_with(ADDS) { ADDS } else { BEGINS };
+        statement.replacen(begins, &format!("{begins}{keyspace}."), 1)
+    };
+    each.map(named).collect()
 }
 
 /// The columns that these migrations make.
@@ -39,9 +45,26 @@ pub(super) fn columns(migrations: &[&str]) -> Columns {
     for migration in migrations {
         for statement in statements(migration, "k") {
             table(&statement, &mut columns);
+            if let Some((place, type_name)) = added(&statement, "k") {
+                let column = Column {
+                    kind: "regular".to_owned(),
+                    position: -1,
+                    order: "none".to_owned(),
+                    type_name,
+                };
+                columns.insert(place, column);
+            }
         }
     }
     columns
+}
+
+/// The column that a statement adds, by table and name, with its type; `None` when it adds none.
+pub(super) fn added(statement: &str, keyspace: &str) -> Option<((String, String), String)> {
+    let rest = statement.strip_prefix(ADDS)?.strip_prefix(keyspace)?;
+    let (table, column) = rest.strip_prefix('.')?.split_once(" ADD ")?;
+    let (name, type_name) = column.split_once(' ')?;
+    Some(((table.to_owned(), name.to_owned()), type_name.to_owned()))
 }
 
 /// One `CREATE TABLE`, written one column a line.
@@ -111,7 +134,8 @@ mod tests {
             assert!(!statements.is_empty());
             for statement in statements {
                 assert!(
-                    statement.starts_with("CREATE TABLE IF NOT EXISTS mine."),
+                    statement.starts_with("CREATE TABLE IF NOT EXISTS mine.")
+                        || added(&statement, "mine").is_some(),
                     "{statement}"
                 );
             }
@@ -123,9 +147,17 @@ mod tests {
         let columns = columns(&MIGRATIONS);
         let first = |column: &Column| column.kind == "partition_key" && column.position == 0;
         let keys: Vec<_> = columns.iter().filter(|(_, column)| first(column)).collect();
-        assert_eq!(keys.len(), 5);
-        assert!(keys.iter().all(|((_, name), _)| name == "tenant_id"));
-        for statement in MIGRATIONS.iter().flat_map(|m| statements(m, "k")) {
+        assert_eq!(keys.len(), 13);
+        for ((table, name), _) in keys {
+            let schedule = ["scheduled", "scheduled_minutes"].contains(&table.as_str());
+            assert_eq!(
+                name,
+                if schedule { "partition_id" } else { "tenant_id" },
+                "{table}"
+            );
+        }
+        let all = MIGRATIONS.iter().flat_map(|m| statements(m, "k"));
+        for statement in all.filter(|statement| added(statement, "k").is_none()) {
             assert!(statement.contains("default_time_to_live"), "{statement}");
             assert!(!statement.to_lowercase().contains("counter"));
         }
@@ -148,5 +180,6 @@ mod tests {
         let envelope = of("notifications", "envelope");
         assert_eq!((envelope.kind.as_str(), envelope.position), ("regular", -1));
         assert_eq!(of("idempotency", "key").position, 1);
+        assert_eq!(of("notifications", "sessions").type_name, "int");
     }
 }

@@ -1,4 +1,4 @@
-//! Pages of a tenant's deliveries, newest first.
+//! Pages of a tenant's deliveries, newest first, and of its stored notifications, oldest first.
 //!
 //! In: a query. Out: a page. Always: a position is never passed without its row being looked at, so that pages
 //! lose and double none; what one page looks at is bounded.
@@ -8,18 +8,21 @@ use std::collections::VecDeque;
 use carillon_schemas::{NotificationId, http::DeliveryRow, limits};
 
 use super::{
+    logs::{HOURS, Log, SCAN_PER_ROW, Way},
     partition::{self, HeadRow},
     read::{Reader, read_id},
-    times::{from_column, hour, hour_begins, time},
+    times::{from_column, hour, time},
     write::SUBS,
 };
-use crate::{DeliveriesQuery, DeliveriesResult, PageCursor, StoreError};
+use crate::{
+    DeliveriesQuery, DeliveriesResult, PageCursor, StoreError, StoredQuery, StoredResult, StoredRow, kept,
+};
 
-/// Rows that a page looks at, at most, for each row that it may hold.
-const SCAN_PER_ROW: usize = 20;
+/// The greatest id of a moment.
+const LAST: [u8; 16] = [0xff; 16];
 
-/// Hours that a page looks into, at most.
-const HOURS: i32 = 64;
+/// Payloads that are asked for at once.
+const PAYLOADS: usize = 100;
 
 /// A place in a tenant's deliveries, of its channel.
 struct Place {
@@ -80,14 +83,14 @@ impl Reader<'_> {
             rows: Vec::new(),
             last: None,
         };
-        let mut before = query.cursor.unwrap_or(PageCursor {
-            at_ms: u64::MAX,
-            id: NotificationId::from_bytes([0xff; 16]),
-        });
-        let hours = self.hours(query, &before).await?;
+        let way = Way::new(false, query.cursor, query.since_ms, None, LAST);
+        let mut before = way.from;
+        let hours = self.hours(&way).await?;
         for hour in &hours {
             loop {
-                let (places, more) = self.places(*hour, &before, limit - page.rows.len() + 1).await?;
+                let (places, more) = self
+                    .places(&way, *hour, &before, limit - page.rows.len() + 1)
+                    .await?;
                 if let Some(end) = places.back().map(|place| place.at) {
                     before = end;
                 }
@@ -100,50 +103,67 @@ impl Reader<'_> {
                 }
             }
         }
-        let next = hours
-            .last()
-            .filter(|_| hours.len() == HOURS as usize)
-            .map(|hour| PageCursor {
-                at_ms: hour_begins(*hour),
-                id: NotificationId::from_bytes([0; 16]),
-            });
+        let next = way.behind(&hours, LAST);
         Ok(page.next(next))
     }
 
-    /// The newest hours that have anything, from where the page begins.
-    async fn hours(&self, query: &DeliveriesQuery, before: &PageCursor) -> Result<Vec<i32>, StoreError> {
-        let since = hour(query.since_ms.unwrap_or(0));
-        let values = (self.tenant.as_str(), hour(before.at_ms), since, HOURS);
-        let statement = &self.cluster.statements.hours;
-        let hours: Vec<(i32,)> = self.cluster.rows("tenant_hours", statement, values).await?;
-        Ok(hours.into_iter().map(|(hour,)| hour).collect())
+    /// The next hours that have anything, from where the page begins.
+    async fn hours(&self, way: &Way) -> Result<Vec<i32>, StoreError> {
+        let statements = &self.cluster.statements;
+        let (statement, newest, oldest) = match way.oldest_first {
+            true => (&statements.hours_oldest, hour(way.until_ms), hour(way.from.at_ms)),
+            false => (&statements.hours, hour(way.from.at_ms), hour(way.since_ms)),
+        };
+        let values = (self.tenant.as_str(), newest, oldest, HOURS);
+        let ordinary = self.cluster.rows("tenant_hours", statement, values);
+        let ahead = self.log_hours(Log::Ahead, way);
+        let (ordinary, ahead): (Vec<(i32,)>, _) = futures_util::future::try_join(ordinary, ahead).await?;
+        let mut hours: Vec<_> = ordinary.into_iter().map(|(hour,)| hour).chain(ahead).collect();
+        hours.sort_unstable();
+        if !way.oldest_first {
+            hours.reverse();
+        }
+        hours.dedup();
+        hours.truncate(HOURS as usize);
+        Ok(hours)
     }
 
-    /// Places of an hour before this one, newest first, about as many as wanted, and whether there may be more.
+    /// Places of an hour behind this one, in their order, about as many as wanted, and whether there may be more.
     async fn places(
         &self,
+        way: &Way,
         hour: i32,
-        before: &PageCursor,
+        from: &PageCursor,
         wanted: usize,
     ) -> Result<(VecDeque<Place>, bool), StoreError> {
         let each_sub = wanted.div_ceil(usize::from(SUBS)) + 4;
-        let statement = &self.cluster.statements.places;
+        let statements = &self.cluster.statements;
+        let statement = match way.oldest_first {
+            true => &statements.places_oldest,
+            false => &statements.places,
+        };
         let subs = (0..SUBS.cast_signed()).map(|sub| async move {
-            let id = &before.id.as_bytes()[..];
+            let id = &from.id.as_bytes()[..];
             let limit = i32::try_from(each_sub).unwrap_or(i32::MAX);
-            let values = (self.tenant.as_str(), hour, sub, time(before.at_ms), id, limit);
+            let values = (self.tenant.as_str(), hour, sub, time(from.at_ms), id, limit);
             let rows: Vec<(i64, Vec<u8>, String)> =
                 self.cluster.rows("tenant_timeline", statement, values).await?;
             rows.into_iter().map(place).collect::<Result<Vec<_>, _>>()
         });
         let subs = self.cluster.answers(subs).await?;
-        // What a partition did not give yet may stand anywhere below its last: only what stands above all
+        // What a partition did not give yet may stand anywhere behind its last: only what stands before all
         // those ends is in order.
         let cut = subs.iter().filter(|places| places.len() == each_sub);
-        let end = cut.filter_map(|places| places.last()).map(|place| place.at).max();
+        let ends = cut.filter_map(|places| places.last()).map(|place| place.at);
+        let end = if way.oldest_first { ends.min() } else { ends.max() };
         let mut places: Vec<_> = subs.into_iter().flatten().collect();
-        places.retain(|place| end.is_none_or(|end| place.at >= end));
-        places.sort_by_key(|place| std::cmp::Reverse(place.at));
+        places.sort_by_key(|place| place.at);
+        if way.oldest_first {
+            places.retain(|place| end.is_none_or(|end| place.at <= end));
+        } else {
+            places.retain(|place| end.is_none_or(|end| place.at >= end));
+            places.reverse();
+        }
         Ok((places.into(), end.is_some()))
     }
 
@@ -177,6 +197,69 @@ impl Reader<'_> {
         Ok(true)
     }
 
+    /// A page of stored notifications, oldest first.
+    pub(super) async fn stored(&self, query: &StoredQuery) -> Result<StoredResult, StoreError> {
+        let limit = query.limit.clamp(1, limits::PAGE_ROWS) as usize;
+        let (mut scan, mut bytes) = (limit * SCAN_PER_ROW, 0);
+        let way = Way::new(
+            true,
+            query.cursor,
+            Some(query.since_ms),
+            Some(query.until_ms),
+            LAST,
+        );
+        let (mut rows, mut from) = (Vec::new(), way.from);
+        let hours = self.hours(&way).await?;
+        for hour in &hours {
+            loop {
+                let wanted = (limit - rows.len()).clamp(1, PAYLOADS);
+                let (places, more) = self.places(&way, *hour, &from, wanted).await?;
+                let asked: Vec<_> = places
+                    .iter()
+                    .map(|place| (place.at, asks(query, place)))
+                    .collect();
+                let asked = asked
+                    .into_iter()
+                    .map(|(at, asked)| self.stored_at(at, asked, query));
+                let found = self.cluster.answers(asked).await?;
+                for (place, row) in places.iter().zip(found) {
+                    if way.is_over(place.at.at_ms) {
+                        return Ok(StoredResult { rows, next: None });
+                    }
+                    if rows.len() == limit || scan == 0 || bytes >= kept::PAGE_BYTES {
+                        return Ok(StoredResult {
+                            rows,
+                            next: Some(from),
+                        });
+                    }
+                    scan -= 1;
+                    from = place.at;
+                    bytes += row.as_ref().map_or(0, |row| row.bytes.len());
+                    rows.extend(row);
+                }
+                if !more {
+                    break;
+                }
+            }
+        }
+        let next = way.behind(&hours, LAST);
+        Ok(StoredResult { rows, next })
+    }
+
+    async fn stored_at(
+        &self,
+        at: PageCursor,
+        asked: bool,
+        query: &StoredQuery,
+    ) -> Result<Option<StoredRow>, StoreError> {
+        if !asked {
+            return Ok(None);
+        }
+        let row = partition::stored(at, self.rows(at.id).await?, &self.shown)?;
+        let wanted = query.channel.as_ref();
+        Ok(row.filter(|row| wanted.is_none_or(|channel| *channel == row.envelope.channel)))
+    }
+
     /// What a list shows of a notification.
     async fn head(&self, id: Option<NotificationId>) -> Result<Option<DeliveryRow>, StoreError> {
         let Some(id) = id else { return Ok(None) };
@@ -185,6 +268,12 @@ impl Reader<'_> {
         let rows: Vec<HeadRow> = self.cluster.rows("notifications", statement, key).await?;
         partition::row(id, rows, &self.shown)
     }
+}
+
+/// Whether a place is on the asked channel.
+fn asks(query: &StoredQuery, place: &Place) -> bool {
+    let wanted = query.channel.as_ref();
+    wanted.is_none_or(|channel| channel.as_str() == place.channel)
 }
 
 fn place((at, id, channel): (i64, Vec<u8>, String)) -> Result<Place, StoreError> {

@@ -82,3 +82,8 @@ pub(super) fn unavailable(error: &impl std::fmt::Display) -> StoreError {
 pub(super) fn corrupt(table: &str, error: &impl std::fmt::Display) -> StoreError {
     StoreError::Corrupt(format!("a row of {table} cannot be read: {error}"))
 }
+
+/// What cannot be written down. Nothing that we keep is of that kind.
+pub(super) fn not_json(error: &serde_json::Error) -> StoreError {
+    StoreError::Refused(error.to_string())
+}

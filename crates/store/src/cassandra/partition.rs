@@ -7,21 +7,37 @@
 use std::collections::BTreeMap;
 
 use bytes::Bytes;
-use carillon_schemas::{
-    NotificationId,
-    envelope::Envelope,
-    http::DeliveryRow,
-    status::{Stamp, Status},
-};
+use carillon_schemas::{NotificationId, envelope::Envelope, http::DeliveryRow, status::Stamp};
+use scylla::DeserializeRow;
 
 use super::{failure::corrupt, times::from_column};
 use crate::{
-    Known, StoreError,
-    timeline::{Told, timeline},
+    Head, Known, PageCursor, StoreError, StoredRow,
+    timeline::{self, Told},
 };
 
 /// A fact with its payload, where it brought one.
-pub(super) type NotificationRow = (i32, String, i64, Option<Vec<u8>>);
+#[derive(Debug, DeserializeRow)]
+pub(super) struct NotificationRow {
+    stamp: i32,
+    node: String,
+    at: i64,
+    accepted_at: Option<i64>,
+    due_at: Option<i64>,
+    sessions: Option<i32>,
+    envelope: Option<Vec<u8>>,
+}
+
+impl NotificationRow {
+    pub(super) fn fact(&self) -> FactRow {
+        (self.stamp, self.at, self.due_at)
+    }
+
+    /// Of two payloads the one that was read first counts.
+    fn order(&self) -> (i64, i32, &str) {
+        (self.at, self.stamp, &self.node)
+    }
+}
 
 /// A fact with what a list shows of its payload.
 pub(super) type HeadRow = (
@@ -29,17 +45,19 @@ pub(super) type HeadRow = (
     String,
     i64,
     Option<i64>,
+    Option<i64>,
     Option<String>,
     Option<String>,
     Option<String>,
 );
 
-/// A fact: its stamp and its time.
-pub(super) type FactRow = (i32, i64);
+/// A fact: its stamp, its time, and until when it waits.
+pub(super) type FactRow = (i32, i64, Option<i64>);
 
 const TABLE: &str = "notifications";
 
 /// What counts from the last fact's time.
+#[derive(Debug, Clone, Copy)]
 pub(super) struct Shown {
     pub(super) now_ms: u64,
     pub(super) retention_ms: u64,
@@ -52,65 +70,99 @@ impl Shown {
     }
 }
 
-/// The state; `None` without facts or when the time is over.
-pub(super) fn status(rows: &[FactRow], shown: &Shown) -> Result<Option<Status>, StoreError> {
-    let last = rows.iter().map(|(_, at)| *at).max();
+/// What is known without the payload; `None` without facts or when the time is over.
+pub(super) fn head(
+    rows: impl Iterator<Item = FactRow> + Clone,
+    shown: &Shown,
+) -> Result<Option<Head>, StoreError> {
+    let last = rows
+        .clone()
+        .map(|(_, at, due_at)| at.max(due_at.unwrap_or(at)))
+        .max();
     if !last.is_some_and(|last| shown.at(last)) {
         return Ok(None);
     }
-    let highest = rows.iter().map(|(stamp, _)| *stamp).max();
-    highest
-        .map(|packed| unpacked(packed).map(|stamp| stamp.status))
-        .transpose()
+    let facts = rows.map(|(packed, at, _)| Ok((unpacked(packed)?, from_column(at))));
+    let facts = facts.collect::<Result<Vec<_>, StoreError>>()?;
+    Ok(timeline::head(facts.into_iter()))
 }
 
-/// Everything; `None` as for [`status`], or before a payload came.
+/// Everything; `None` as for [`head`], or before a payload came.
 pub(super) fn known(rows: Vec<NotificationRow>, shown: &Shown) -> Result<Option<Known>, StoreError> {
-    let facts: Vec<FactRow> = rows.iter().map(|(stamp, _, at, _)| (*stamp, *at)).collect();
-    let Some(status) = status(&facts, shown)? else {
+    let Some(head) = head(rows.iter().map(NotificationRow::fact), shown)? else {
         return Ok(None);
     };
-    let mut told = BTreeMap::<(i32, String), i64>::new();
-    let mut first: Option<((i64, i32, String), Vec<u8>)> = None;
-    for (stamp, node, at, payload) in rows {
-        let fact = told.entry((stamp, node.clone())).or_insert(at);
-        *fact = at.min(*fact);
-        let order = (at, stamp, node);
-        if let Some(payload) = payload
-            && first.as_ref().is_none_or(|(earlier, _)| order < *earlier)
-        {
-            first = Some((order, payload));
-        }
+    let mut told = BTreeMap::<(i32, &str), (i64, Option<i32>)>::new();
+    for row in &rows {
+        let fact = told
+            .entry((row.stamp, &row.node))
+            .or_insert((row.at, row.sessions));
+        *fact = (row.at.min(fact.0), row.sessions.max(fact.1));
     }
-    let Some((_, bytes)) = first else { return Ok(None) };
-    let envelope = envelope(&bytes)?;
+    let told = facts(told)?;
+    let Some((bytes, envelope)) = payload(rows)? else {
+        return Ok(None);
+    };
     Ok(Some(Known {
-        first_delivered_at: None,
-        acked_at: None,
-        timeline: timeline(envelope.accepted_at, self::facts(told)?),
-        bytes: Bytes::from(bytes),
+        first_delivered_at: head.first_delivered_at,
+        acked_at: head.acked_at,
+        timeline: timeline::timeline(envelope.accepted_at, told),
+        bytes,
         envelope,
-        status,
+        status: head.stamp.status,
     }))
 }
 
 /// Facts with their stamps read.
-fn facts(told: BTreeMap<(i32, String), i64>) -> Result<Vec<Told>, StoreError> {
-    told.into_iter()
-        .map(|((packed, node), at)| Ok((unpacked(packed)?, from_column(at), node)))
-        .collect()
+fn facts(told: BTreeMap<(i32, &str), (i64, Option<i32>)>) -> Result<Vec<Told>, StoreError> {
+    let fact = |((packed, node), (at, sessions)): ((i32, &str), (i64, Option<i32>))| {
+        Ok(Told {
+            stamp: unpacked(packed)?,
+            at: from_column(at),
+            node: node.to_owned(),
+            sessions: sessions.map(i32::unsigned_abs),
+        })
+    };
+    told.into_iter().map(fact).collect()
+}
+
+/// A stored notification that stands at this moment of acceptance; `None` as for [`known`].
+pub(super) fn stored(
+    place: PageCursor,
+    rows: Vec<NotificationRow>,
+    shown: &Shown,
+) -> Result<Option<StoredRow>, StoreError> {
+    let Some(head) = head(rows.iter().map(NotificationRow::fact), shown)? else {
+        return Ok(None);
+    };
+    let brought = rows.into_iter().filter(|row| row.envelope.is_some());
+    let first = brought.min_by(|a, b| a.order().cmp(&b.order()));
+    let there = first.filter(|row| row.accepted_at.map(from_column) == Some(place.at_ms));
+    let Some(bytes) = there.and_then(|row| row.envelope) else {
+        return Ok(None);
+    };
+    Ok(Some(StoredRow {
+        envelope: envelope(&bytes)?,
+        bytes: Bytes::from(bytes),
+        stamp: head.stamp,
+        after: place,
+    }))
 }
 
 /// The payload alone, and whether or not its own time is over: what stands in a stream has a time of its own.
 pub(super) fn payload(rows: Vec<NotificationRow>) -> Result<Option<(Bytes, Envelope)>, StoreError> {
-    let brought = rows
-        .into_iter()
-        .filter_map(|(stamp, node, at, bytes)| Some(((at, stamp, node), bytes?)));
-    let Some((_, bytes)) = brought.min_by(|a, b| a.0.cmp(&b.0)) else {
+    let Some(bytes) = payload_bytes(rows) else {
         return Ok(None);
     };
     let envelope = envelope(&bytes)?;
     Ok(Some((Bytes::from(bytes), envelope)))
+}
+
+/// The payload's bytes.
+pub(super) fn payload_bytes(rows: Vec<NotificationRow>) -> Option<Vec<u8>> {
+    let brought = rows.into_iter().filter(|row| row.envelope.is_some());
+    let first = brought.min_by(|a, b| a.order().cmp(&b.order()));
+    first.and_then(|row| row.envelope)
 }
 
 /// A row of a list; `None` as for [`known`].
@@ -119,20 +171,20 @@ pub(super) fn row(
     rows: Vec<HeadRow>,
     shown: &Shown,
 ) -> Result<Option<DeliveryRow>, StoreError> {
-    let facts: Vec<FactRow> = rows.iter().map(|row| (row.0, row.2)).collect();
-    let Some(status) = status(&facts, shown)? else {
+    let facts = rows.iter().map(|row| (row.0, row.2, row.3));
+    let Some(head) = head(facts, shown)? else {
         return Ok(None);
     };
-    let brought = rows.into_iter().filter(|row| row.3.is_some());
+    let brought = rows.into_iter().filter(|row| row.4.is_some());
     let Some(first) = brought.min_by(|a, b| (a.2, a.0, &a.1).cmp(&(b.2, b.0, &b.1))) else {
         return Ok(None);
     };
-    let (_, _, _, accepted_at, channel, user, correlation) = first;
+    let (_, _, _, _, accepted_at, channel, user, correlation) = first;
     Ok(Some(DeliveryRow {
         notification_id: id,
         channel: parsed(channel.as_deref().unwrap_or(""))?,
         user_id: user.as_deref().map(parsed).transpose()?,
-        status,
+        status: head.stamp.status,
         accepted_at: from_column(accepted_at.unwrap_or(0)),
         correlation_id: parsed(correlation.as_deref().unwrap_or(""))?,
     }))

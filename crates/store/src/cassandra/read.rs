@@ -4,15 +4,19 @@
 
 use std::collections::BTreeMap;
 
-use carillon_schemas::{NotificationId, Stream, TenantId, cursor::Cursor, limits, status::Status};
+use carillon_schemas::{CollapseKey, NotificationId, Stream, TenantId, cursor::Cursor, limits};
 
 use super::{
     cluster::Cluster,
     failure::corrupt,
+    latest::Latest,
     partition::{self, FactRow, NotificationRow, Shown},
-    times::day,
+    times::{day, time},
 };
-use crate::{Known, RecentRow, StoreError};
+use crate::{Head, Known, RecentRow, StoreError};
+
+mod letters;
+pub(super) mod schedule;
 
 /// A row of `channel_recent`: its place, what stands there, and since when.
 type Place = (i32, i32, i64, Vec<u8>, i32, i64);
@@ -39,18 +43,38 @@ impl Reader<'_> {
         partition::known(self.rows(id).await?, &self.shown)
     }
 
-    async fn rows(&self, id: NotificationId) -> Result<Vec<NotificationRow>, StoreError> {
+    pub(super) async fn rows(&self, id: NotificationId) -> Result<Vec<NotificationRow>, StoreError> {
         let statement = &self.cluster.statements.notification;
         let key = (self.tenant.as_str(), &id.as_bytes()[..]);
         self.cluster.rows("notifications", statement, key).await
     }
 
-    pub(super) async fn statuses(&self, ids: &[NotificationId]) -> Result<Vec<Option<Status>>, StoreError> {
+    pub(super) async fn heads(&self, ids: &[NotificationId]) -> Result<Vec<Option<Head>>, StoreError> {
         let statement = &self.cluster.statements.facts;
         let each = ids.iter().copied().map(|id| async move {
             let key = (self.tenant.as_str(), &id.as_bytes()[..]);
             let rows: Vec<FactRow> = self.cluster.rows("notifications", statement, key).await?;
-            partition::status(&rows, &self.shown)
+            partition::head(rows.into_iter(), &self.shown)
+        });
+        self.cluster.answers(each).await
+    }
+
+    pub(super) async fn latest(
+        &self,
+        keys: &[(Stream, CollapseKey)],
+    ) -> Result<Vec<Option<NotificationId>>, StoreError> {
+        let statement = &self.cluster.statements.latest;
+        let keys: Vec<_> = keys
+            .iter()
+            .map(|(stream, key)| (stream.to_string(), key.clone()))
+            .collect();
+        let each = keys.into_iter().map(|(stream, key)| async move {
+            let values = (self.tenant.as_str(), stream, key.as_str());
+            let lanes: Vec<(Vec<u8>,)> = self.cluster.rows("collapse_latest", statement, values).await?;
+            let each = lanes.iter().map(|(cell,)| Latest::from_bytes(cell));
+            let latest = each.collect::<Result<Vec<_>, _>>()?.into_iter().max();
+            let shown = latest.filter(|latest| self.shown.at(time(latest.counts_from)));
+            Ok(shown.map(|latest| latest.id))
         });
         self.cluster.answers(each).await
     }

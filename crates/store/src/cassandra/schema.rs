@@ -26,7 +26,10 @@ use crate::{
 };
 
 /// Migrations in order; the schema's version is how many were applied.
-pub(super) const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_notifications.cql")];
+pub(super) const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/0001_notifications.cql"),
+    include_str!("../../migrations/0002_life.cql"),
+];
 
 /// Notes which migrations were applied. Not a tenant's.
 const VERSIONS: &str = "schema_migrations";
@@ -81,6 +84,10 @@ async fn attempt(
     let from = found.version();
     for (version, migration) in (1..).zip(MIGRATIONS).skip(from as usize) {
         for statement in definition::statements(migration, keyspace) {
+            let added = definition::added(&statement, keyspace);
+            if added.is_some_and(|(column, _)| found.has(&column)) {
+                continue;
+            }
             make(session, &statement).await?;
         }
         let note = format!("INSERT INTO {keyspace}.{VERSIONS} (part, version) VALUES ('carillon', ?)");
@@ -166,6 +173,10 @@ impl Found {
             Self::Nothing => 0,
             Self::Version(version, _) => *version,
         }
+    }
+
+    fn has(&self, column: &(String, String)) -> bool {
+        matches!(self, Self::Version(_, columns) if columns.contains_key(column))
     }
 }
 

@@ -8,6 +8,7 @@ use std::time::Duration;
 
 const DAY_MS: i64 = 24 * 3_600_000;
 const HOUR_MS: i64 = 3_600_000;
+const MINUTE_MS: i64 = 60_000;
 
 /// The last moment that we can work with, in the year 9999: what lies beyond counts as this.
 const END_MS: u64 = 253_402_300_799_999;
@@ -39,6 +40,11 @@ pub(super) fn hour(ms: u64) -> i32 {
     part(ms, HOUR_MS)
 }
 
+/// The minute of a moment.
+pub(super) fn minute(ms: u64) -> i32 {
+    part(ms, MINUTE_MS)
+}
+
 /// When an hour begins.
 pub(super) fn hour_begins(hour: i32) -> u64 {
     from_column(i64::from(hour) * HOUR_MS)
@@ -60,6 +66,18 @@ pub(super) fn earliest_wins(at_ms: u64, lot: u64) -> i64 {
 /// The write timestamp of what may be told again: the last telling's stays, and with it the longest life.
 pub(super) fn latest_wins(at_ms: u64) -> i64 {
     time(at_ms) * 1_000
+}
+
+/// The write timestamp of a number that rises, in a row of a day: the greater number's is greater, and those of a
+/// later day are.
+pub(super) fn most_wins(at_ms: u64, number: u32) -> i64 {
+    let at = time(at_ms);
+    (at - at % DAY_MS - DAY_MS) * 1_000 + i64::from(number)
+}
+
+/// The life of a cell that ends before those beside it in its row, and still is shown as long.
+pub(super) fn shorter_life(kept: Duration) -> i32 {
+    life(kept) - 24 * 3600
 }
 
 /// How long a row lives, in seconds, when it is shown for `kept`.
@@ -98,9 +116,20 @@ mod tests {
         }
 
         #[test]
+        fn the_greater_number_of_a_day_wins_and_a_later_day_is_later(
+            day in 1u64..60_000, at in 0..A_DAY, a: u32, b: u32
+        ) {
+            let (one, two) = (most_wins(day * A_DAY + at, a), most_wins(day * A_DAY, b));
+            prop_assert_eq!(one.cmp(&two), a.cmp(&b));
+            prop_assert!(most_wins((day + 1) * A_DAY, 0) > one);
+            prop_assert!(one < latest_wins(day * A_DAY + at));
+        }
+
+        #[test]
         fn a_row_lives_longer_than_it_is_shown(days in 0u64..1_000) {
             let kept = Duration::from_secs(days * 24 * 3600);
             prop_assert!(u64::from(life(kept).unsigned_abs()) > kept.as_secs());
+            prop_assert!(u64::from(shorter_life(kept).unsigned_abs()) > kept.as_secs());
         }
     }
 

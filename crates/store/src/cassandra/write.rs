@@ -15,14 +15,15 @@ use scylla::{
 
 use super::{
     cluster::Cluster,
+    latest::Latest,
+    logs::Log,
     marks::Marks,
-    times::{day, earliest_wins, hour, latest_wins, life, time},
+    times::{day, earliest_wins, hour, latest_wins, life, most_wins, shorter_life, time},
 };
-use crate::{DeadLetter, Dispatched, NewNotification, StoreError};
+use crate::{Dispatched, Fact, NewNotification, StoreError, kept};
 
-/// How far an `accepted_at` may lie after the moment of reading: clocks differ. A notification from further
-/// in the future stands in the deliveries at the moment it was read.
-const CLOCK_SKEW_MS: u64 = 3_600_000;
+mod letters;
+mod schedule;
 
 /// Most rows that go to a partition together: some 4 KB, below the size that Cassandra warns of (5 KiB).
 const TOGETHER: usize = 32;
@@ -45,6 +46,7 @@ struct PayloadRow<'a> {
     user: MaybeUnset<&'a str>,
     correlation: &'a str,
     envelope: &'a [u8],
+    due_at: MaybeUnset<i64>,
     written: i64,
     life: i32,
 }
@@ -61,6 +63,20 @@ struct FactRow<'a> {
     at: i64,
     written: i64,
     life: i32,
+}
+
+/// How many sessions of a process have it.
+#[derive(SerializeRow)]
+#[scylla(flavor = "enforce_order", skip_name_checks)]
+struct SessionsRow<'a> {
+    written: i64,
+    life: i32,
+    sessions: i32,
+    tenant: &'a str,
+    id: &'a [u8],
+    stamp: i32,
+    node: &'a str,
+    day: i32,
 }
 
 /// A place in a tenant's deliveries.
@@ -103,31 +119,81 @@ pub(super) struct Writer<'a> {
 }
 
 impl Writer<'_> {
-    /// Payloads, with their places in their tenants' deliveries.
+    /// Payloads, with their places in their tenants' deliveries, and the latest of collapse keys.
     pub(super) async fn persist(&self, batch: &[NewNotification]) -> Result<(), StoreError> {
-        let life = life(self.retention);
         let statements = &self.cluster.statements;
         let payloads = batch.iter().map(|new| async move {
-            let row = payload(new, life);
+            let row = payload(new, self.retention);
             self.cluster.execute(&statements.payload, &row).await.map(|_| ())
         });
-        let places: Vec<_> = batch.iter().map(|new| place(new, life)).collect();
-        let marks = self
-            .marks
-            .missing(places.iter().map(|p| (p.tenant, p.hour)), self.now_ms);
-        let marking = marks.iter().map(|(tenant, hour)| async move {
-            let row = (tenant.as_str(), hour, life);
-            self.cluster.execute(&statements.mark, row).await.map(|_| ())
-        });
+        let places: Vec<_> = batch.iter().map(|new| place(new, self.retention)).collect();
         let by_partition = |a: &PlaceRow<'_>, b: &PlaceRow<'_>| a.partition().cmp(&b.partition());
-        futures_util::future::try_join3(
+        let hours: Vec<_> = places.iter().map(|p| (p.tenant, p.hour)).collect();
+        let far: Vec<_> = batch
+            .iter()
+            .zip(&hours)
+            .filter(|(new, _)| ahead(new).is_some())
+            .collect();
+        let far = far.into_iter().map(|(_, hour)| *hour);
+        futures_util::future::try_join5(
             self.cluster.all(payloads),
             self.together(&statements.place, places, by_partition),
-            self.cluster.all(marking),
+            self.mark_hours(hours.iter().copied()),
+            self.mark_log(Log::Ahead, far),
+            self.collapse(batch),
         )
         .await?;
+        Ok(())
+    }
+
+    /// Notes the hours of a tenant's deliveries that have anything.
+    async fn mark_hours<'m>(&self, hours: impl Iterator<Item = (&'m str, i32)>) -> Result<(), StoreError> {
+        let life = life(self.retention);
+        let marks = self.marks.missing(hours, self.now_ms);
+        let marking = marks.iter().map(|(tenant, hour)| async move {
+            let (row, statement) = ((tenant.as_str(), hour, life), &self.cluster.statements.mark);
+            self.cluster.execute(statement, row).await.map(|_| ())
+        });
+        self.cluster.all(marking).await?;
         self.marks.set(marks, self.now_ms);
         Ok(())
+    }
+
+    /// Notes the hours of a log that have anything: these are rare, and written each time.
+    async fn mark_log<'m>(
+        &self,
+        log: Log,
+        hours: impl Iterator<Item = (&'m str, i32)>,
+    ) -> Result<(), StoreError> {
+        let life = life(log.kept(self.retention));
+        let hours: std::collections::BTreeSet<_> = hours.collect();
+        let marking = hours.into_iter().map(|(tenant, hour)| async move {
+            let (row, statement) = ((tenant, log as i8, hour, life), &self.cluster.statements.mark_log);
+            self.cluster.execute(statement, row).await.map(|_| ())
+        });
+        self.cluster.all(marking).await
+    }
+
+    /// The latest of each collapse key: the greater write timestamp stays.
+    async fn collapse(&self, batch: &[NewNotification]) -> Result<(), StoreError> {
+        let statement = &self.cluster.statements.collapse;
+        let with_key = batch
+            .iter()
+            .filter_map(|new| Some((new, new.envelope.collapse_key.as_ref()?)));
+        let each = with_key.map(|(new, key)| async move {
+            let latest = Latest::of(new);
+            let row = (
+                new.envelope.tenant_id.as_str(),
+                new.stream.to_string(),
+                key.as_str(),
+                latest.lane(),
+                latest.to_bytes(),
+                latest.version(),
+                life_of(new, self.retention),
+            );
+            self.cluster.execute(statement, row).await.map(|_| ())
+        });
+        self.cluster.all(each).await
     }
 
     /// Dispatches, with their places in their streams.
@@ -147,16 +213,37 @@ impl Writer<'_> {
             .map(|_| ())
     }
 
-    /// Ends.
-    pub(super) async fn dead(&self, batch: &[DeadLetter]) -> Result<(), StoreError> {
-        let life = life(self.retention);
-        let facts = batch.iter().filter_map(|fact| {
-            let row = &fact.row;
-            let stamp = stamp(row.redrive_count, row.attempt, Status::Dead);
-            let id = row.notification_id.as_ref()?;
-            Some(fact_row(&fact.tenant, id, stamp, row.at, &fact.node, life))
+    /// What happened beside. What waits may be asked for as long as anything may wait.
+    pub(super) async fn note(&self, batch: &[Fact]) -> Result<(), StoreError> {
+        let each = batch.iter().map(|fact| async move {
+            let kept = match fact.stamp.status {
+                Status::Scheduled | Status::Cancelled => Log::Ahead.kept(self.retention),
+                _ => self.retention,
+            };
+            let stamp = stamp_of(fact.stamp);
+            let row = fact_row(&fact.tenant, &fact.id, stamp, fact.at_ms, &fact.node, life(kept));
+            let counted = fact.sessions.filter(|_| fact.stamp.status == Status::Delivered);
+            let Some(sessions) = counted else {
+                let statement = &self.cluster.statements.fact;
+                return self.cluster.execute(statement, &row).await.map(|_| ());
+            };
+            let sessions = SessionsRow {
+                written: most_wins(fact.at_ms, sessions),
+                // It ends before its fact does: see there.
+                life: shorter_life(kept),
+                sessions: i32::try_from(sessions).unwrap_or(i32::MAX),
+                tenant: row.tenant,
+                id: row.id,
+                stamp: row.stamp,
+                node: row.node,
+                day: row.day,
+            };
+            let statements = &self.cluster.statements;
+            self.cluster
+                .write_both((&statements.fact, row), (&statements.sessions, sessions))
+                .await
         });
-        self.facts(facts).await
+        self.cluster.all(each).await
     }
 
     async fn facts<'r>(&self, rows: impl Iterator<Item = FactRow<'r>>) -> Result<(), StoreError> {
@@ -181,7 +268,7 @@ impl Writer<'_> {
     }
 }
 
-fn payload(new: &NewNotification, life: i32) -> PayloadRow<'_> {
+fn payload(new: &NewNotification, retention: Duration) -> PayloadRow<'_> {
     let envelope = &new.envelope;
     PayloadRow {
         tenant: envelope.tenant_id.as_str(),
@@ -190,14 +277,25 @@ fn payload(new: &NewNotification, life: i32) -> PayloadRow<'_> {
         node: &new.node,
         day: day(new.at_ms),
         at: time(new.at_ms),
-        accepted_at: time(accepted_at(new)),
+        accepted_at: time(kept::accepted_at(new)),
         channel: envelope.channel.as_str(),
         user: MaybeUnset::from_option(envelope.user_id.as_ref().map(|user| user.as_str())),
         correlation: envelope.correlation_id.as_str(),
         envelope: &new.bytes,
+        due_at: MaybeUnset::from_option(ahead(new).map(|_| time(kept::counts_from(new)))),
         written: earliest_wins(new.at_ms, lot(new)),
-        life,
+        life: life_of(new, retention),
     }
+}
+
+/// How far ahead a payload's time begins to count; `None` when it does now.
+fn ahead(new: &NewNotification) -> Option<Duration> {
+    let ahead = kept::counts_from(new) - new.at_ms;
+    (ahead > 0).then_some(Duration::from_millis(ahead))
+}
+
+fn life_of(new: &NewNotification, retention: Duration) -> i32 {
+    life(retention.saturating_add(ahead(new).unwrap_or_default()))
 }
 
 /// Tells apart two payloads of one id that were read in one millisecond.
@@ -209,10 +307,10 @@ fn lot(new: &NewNotification) -> u64 {
         .fold(0xcbf2_9ce4_8422_2325, of)
 }
 
-fn place(new: &NewNotification, life: i32) -> PlaceRow<'_> {
+fn place(new: &NewNotification, retention: Duration) -> PlaceRow<'_> {
     let envelope = &new.envelope;
     let id = envelope.notification_id.as_bytes();
-    let at = accepted_at(new);
+    let at = kept::accepted_at(new);
     PlaceRow {
         tenant: envelope.tenant_id.as_str(),
         hour: hour(at),
@@ -221,7 +319,7 @@ fn place(new: &NewNotification, life: i32) -> PlaceRow<'_> {
         id,
         channel: envelope.channel.as_str(),
         written: latest_wins(new.at_ms),
-        life,
+        life: life_of(new, retention),
     }
 }
 
@@ -229,14 +327,6 @@ impl PlaceRow<'_> {
     fn partition(&self) -> (&str, i32, i8) {
         (self.tenant, self.hour, self.sub)
     }
-}
-
-fn accepted_at(new: &NewNotification) -> u64 {
-    let at = new.envelope.accepted_at;
-    if at > new.at_ms.saturating_add(CLOCK_SKEW_MS) {
-        return new.at_ms;
-    }
-    at
 }
 
 fn fact_row<'a>(
@@ -282,11 +372,14 @@ impl RecentRow<'_> {
 }
 
 fn stamp(redrive: u8, attempt: u8, status: Status) -> i32 {
-    let stamp = Stamp {
+    stamp_of(Stamp {
         redrive,
         attempt,
         status,
-    };
+    })
+}
+
+fn stamp_of(stamp: Stamp) -> i32 {
     // Three bytes: it always fits.
     i32::try_from(stamp.packed()).unwrap_or(i32::MAX)
 }

@@ -12,9 +12,10 @@ use carillon_schemas::{
     dead_letter::{DeadLetterId, DeadLetterRow, DeadLetterState},
     envelope::Envelope,
     notification::Audience,
+    status::{Stamp, Status},
 };
 
-use crate::{DeadLetter, Dispatched, NewNotification, NotificationStore, StoreError};
+use crate::{DeadLetter, Dispatched, Fact as Happened, NewNotification, NotificationStore, StoreError};
 
 /// When the first notification was accepted.
 pub const EPOCH_MS: u64 = 1_750_000_000_000;
@@ -25,6 +26,7 @@ pub enum Fact {
     Persist(NewNotification),
     Dispatched(Dispatched),
     Dead(DeadLetter),
+    Note(Happened),
 }
 
 /// The `n`th notification's id, the same for every tenant.
@@ -121,14 +123,35 @@ pub fn cursor(n: u64, delivery: u32) -> Cursor {
     }
 }
 
-/// The `n`th notification's end.
+/// Something else that happened to the `n`th notification.
+pub fn note(tenant: &TenantId, n: u64, stamp: Stamp, at_ms: u64, node: &str) -> Happened {
+    Happened {
+        tenant: tenant.clone(),
+        id: id(n),
+        stamp,
+        at_ms,
+        node: Arc::from(node),
+        sessions: None,
+    }
+}
+
+/// What happened in a first attempt.
+pub fn stamp(status: Status) -> Stamp {
+    Stamp {
+        redrive: 0,
+        attempt: 1,
+        status,
+    }
+}
+
+/// The `n`th notification's end. Another moment or attempt is another record on the dead-letter topic.
 pub fn dead(tenant: &TenantId, n: u64, attempt: u8, at_ms: u64, node: &str) -> DeadLetter {
     DeadLetter {
         tenant: tenant.clone(),
         row: DeadLetterRow {
             id: DeadLetterId {
-                partition: 0,
-                offset: n as i64,
+                partition: i32::from(node.ends_with('1')),
+                offset: (at_ms * 1_000_000 + n * 10 + u64::from(attempt)) as i64,
             },
             at: at_ms,
             notification_id: Some(id(n)),
@@ -155,16 +178,19 @@ pub async fn tell(store: &dyn NotificationStore, facts: &[Fact]) -> Result<(), S
     let kind = |fact: &Fact| std::mem::discriminant(fact);
     for run in facts.chunk_by(|a, b| kind(a) == kind(b)) {
         let (mut new, mut dispatched, mut dead) = (Vec::new(), Vec::new(), Vec::new());
+        let mut notes = Vec::new();
         for fact in run.iter().cloned() {
             match fact {
                 Fact::Persist(fact) => new.push(fact),
                 Fact::Dispatched(fact) => dispatched.push(fact),
                 Fact::Dead(fact) => dead.push(fact),
+                Fact::Note(fact) => notes.push(fact),
             }
         }
         store.persist(&new).await?;
         store.dispatched(&dispatched).await?;
         store.dead(&dead).await?;
+        store.note(&notes).await?;
     }
     Ok(())
 }
@@ -191,12 +217,34 @@ pub fn any_fact(tenants: &[TenantId], dice: &mut Dice) -> Fact {
     let attempt = 1 + dice.roll(3) as u8;
     let at_ms = EPOCH_MS + 10 + dice.roll(50);
     let node = ["router-0", "router-1"][dice.roll(2) as usize];
-    match dice.roll(5) {
+    match dice.roll(9) {
         0 | 1 => Fact::Persist(new(tenant, n, attempt, at_ms, node)),
         2 | 3 => {
             let delivery = 1 + dice.roll(2) as u32;
             Fact::Dispatched(dispatched(tenant, n, delivery, attempt, at_ms, node))
         }
-        _ => Fact::Dead(dead(tenant, n, attempt, at_ms, node)),
+        4 => Fact::Dead(dead(tenant, n, attempt, at_ms, node)),
+        kind => {
+            let told = [Status::Delivered, Status::Delivered, Status::Acknowledged];
+            let beside = BESIDE[dice.roll(BESIDE.len() as u64) as usize];
+            let stamp = Stamp {
+                redrive: dice.roll(3) as u8 / 2,
+                attempt,
+                status: told.get(kind as usize - 5).copied().unwrap_or(beside),
+            };
+            let mut note = note(tenant, n, stamp, at_ms, node);
+            let counted = stamp.status == Status::Delivered && dice.roll(4) > 0;
+            note.sessions = counted.then(|| dice.roll(200) as u32);
+            Fact::Note(note)
+        }
     }
 }
+
+/// What is noted beside deliveries and acknowledgements.
+const BESIDE: [Status; 5] = [
+    Status::Scheduled,
+    Status::Retrying,
+    Status::Expired,
+    Status::Cancelled,
+    Status::Collapsed,
+];

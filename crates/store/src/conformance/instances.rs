@@ -30,6 +30,7 @@ fn skewed(fact: Fact) -> Fact {
         Fact::Persist(new) => late(&new.node, &mut new.at_ms),
         Fact::Dispatched(fact) => late(&fact.node, &mut fact.at_ms),
         Fact::Dead(fact) => late(&fact.node, &mut fact.row.at),
+        Fact::Note(fact) => late(&fact.node, &mut fact.at_ms),
     }
     fact
 }

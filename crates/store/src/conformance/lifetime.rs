@@ -111,7 +111,7 @@ pub async fn a_closed_store_says_that_it_is_closed(subject: &Subject) {
         closed
     );
     assert_eq!(store.notification(&tenant, facts::id(1)).await.err(), closed);
-    assert_eq!(store.statuses(&tenant, &[facts::id(1)]).await.err(), closed);
+    assert_eq!(store.heads(&tenant, &[facts::id(1)]).await.err(), closed);
     assert_eq!(store.deliveries(&tenant, &query).await.err(), closed);
     assert_eq!(
         store.recent(&tenant, &facts::stream(1), 1, None).await.err(),

@@ -7,19 +7,20 @@ use std::collections::{BTreeMap, BTreeSet};
 use carillon_schemas::{
     NotificationId, Stream, TenantId,
     cursor::Cursor,
+    dead_letter::{DeadLetterId, DeadLetterRow},
     http::{DeliveryRow, TimelineEntry},
     status::{Stamp, Status},
 };
 
 use super::facts::Fact;
-use crate::{DeliveriesQuery, NewNotification, NotificationStore};
+use crate::{DeadLettersQuery, DeliveriesQuery, Head, NewNotification, NotificationStore};
 
 /// What is known of one notification.
 #[derive(Debug, Default)]
 struct Entry {
     payload: Option<NewNotification>,
-    /// By stamp and node, the earliest time.
-    facts: BTreeMap<(i64, String), u64>,
+    /// By stamp and node, the earliest time and the most sessions.
+    facts: BTreeMap<(i64, String), (u64, Option<u32>)>,
 }
 
 /// Everything that a store was told.
@@ -27,6 +28,7 @@ struct Entry {
 pub struct Model {
     entries: BTreeMap<(TenantId, NotificationId), Entry>,
     recent: BTreeMap<(TenantId, Stream, Cursor), (NotificationId, u32)>,
+    letters: BTreeMap<(TenantId, u64, DeadLetterId), DeadLetterRow>,
 }
 
 impl Model {
@@ -40,40 +42,39 @@ impl Model {
     }
 
     fn add(&mut self, fact: &Fact) {
-        let (tenant, id, attempt, at_ms, node, status) = match fact {
-            Fact::Persist(f) => {
-                let id = f.envelope.notification_id;
-                (
-                    &f.envelope.tenant_id,
-                    id,
-                    f.attempt,
-                    f.at_ms,
-                    &f.node,
-                    Status::Stored,
-                )
-            }
-            Fact::Dispatched(f) => {
-                let place = (f.tenant.clone(), f.stream.clone(), f.cursor);
-                self.recent.insert(place, (f.id, f.delivery));
-                (&f.tenant, f.id, f.attempt, f.at_ms, &f.node, Status::Dispatched)
-            }
-            Fact::Dead(f) => {
-                let id = f.row.notification_id.expect("a dead letter with a notification");
-                (&f.tenant, id, f.row.attempt, f.row.at, &f.node, Status::Dead)
-            }
-        };
-        let redrive = 0;
-        let stamp = Stamp {
+        let stamp = |redrive, attempt, status| Stamp {
             redrive,
             attempt,
             status,
         };
+        let (tenant, id, stamp, at_ms, node, sessions) = match fact {
+            Fact::Persist(f) => {
+                let (tenant, id) = (&f.envelope.tenant_id, f.envelope.notification_id);
+                let stamp = stamp(f.redrive, f.attempt, Status::Stored);
+                (tenant, id, stamp, f.at_ms, &f.node, None)
+            }
+            Fact::Dispatched(f) => {
+                let place = (f.tenant.clone(), f.stream.clone(), f.cursor);
+                self.recent.insert(place, (f.id, f.delivery));
+                let stamp = stamp(f.redrive, f.attempt, Status::Dispatched);
+                (&f.tenant, f.id, stamp, f.at_ms, &f.node, None)
+            }
+            Fact::Dead(f) => {
+                let row = &f.row;
+                let place = (f.tenant.clone(), row.at, row.id);
+                self.letters.insert(place, row.clone());
+                let id = row.notification_id.expect("a dead letter with a notification");
+                let stamp = stamp(row.redrive_count, row.attempt, Status::Dead);
+                (&f.tenant, id, stamp, row.at, &f.node, None)
+            }
+            Fact::Note(f) => (&f.tenant, f.id, f.stamp, f.at_ms, &f.node, f.sessions),
+        };
         let entry = self.entries.entry((tenant.clone(), id)).or_default();
-        let first = entry
+        let told = entry
             .facts
             .entry((stamp.packed(), node.to_string()))
-            .or_insert(at_ms);
-        *first = at_ms.min(*first);
+            .or_insert((at_ms, sessions));
+        *told = (at_ms.min(told.0), sessions.max(told.1));
         if let Fact::Persist(new) = fact {
             entry.payload.get_or_insert_with(|| new.clone());
         }
@@ -85,16 +86,17 @@ impl Model {
             self.compare_each(store, tenant, ids).await;
             self.compare_deliveries(store, tenant).await;
             self.compare_recent(store, tenant).await;
+            self.compare_letters(store, tenant).await;
         }
     }
 
     async fn compare_each(&self, store: &dyn NotificationStore, tenant: &TenantId, ids: &[NotificationId]) {
         let entries = ids.iter().map(|id| self.entries.get(&(tenant.clone(), *id)));
-        let states: Vec<_> = entries.clone().map(|entry| entry.map(Entry::status)).collect();
+        let heads: Vec<_> = entries.clone().map(|entry| entry.map(Entry::head)).collect();
         assert_eq!(
-            store.statuses(tenant, ids).await.unwrap(),
-            states,
-            "states of {tenant}"
+            store.heads(tenant, ids).await.unwrap(),
+            heads,
+            "heads of {tenant}"
         );
         for (id, entry) in ids.iter().zip(entries) {
             let known = store.notification(tenant, *id).await.unwrap();
@@ -105,7 +107,10 @@ impl Model {
             };
             let known = known.unwrap_or_else(|| panic!("{tenant} {id} is missing"));
             assert_eq!(known.bytes, payload.bytes);
-            assert_eq!(known.status, entry.status(), "state of {tenant} {id}");
+            let head = entry.head();
+            assert_eq!(known.status, head.stamp.status, "state of {tenant} {id}");
+            let firsts = (known.first_delivered_at, known.acked_at);
+            assert_eq!(firsts, (head.first_delivered_at, head.acked_at), "{tenant} {id}");
             assert_eq!(known.timeline, entry.timeline(), "time line of {tenant} {id}");
         }
     }
@@ -142,6 +147,17 @@ impl Model {
         }
     }
 
+    async fn compare_letters(&self, store: &dyn NotificationStore, tenant: &TenantId) {
+        let of_tenant = self.letters.iter().filter(|((t, ..), _)| t == tenant);
+        let expected: Vec<_> = of_tenant.map(|(_, row)| row.clone()).rev().collect();
+        let query = DeadLettersQuery {
+            limit: 500,
+            ..DeadLettersQuery::default()
+        };
+        let page = store.dead_letters(tenant, &query).await.unwrap();
+        assert_eq!(page.rows, expected, "dead letters of {tenant}");
+    }
+
     fn of_tenant(&self, tenant: &TenantId) -> impl Iterator<Item = &Entry> {
         self.entries
             .iter()
@@ -151,9 +167,21 @@ impl Model {
 }
 
 impl Entry {
-    fn status(&self) -> Status {
-        let (stamp, _) = self.facts.keys().next_back().expect("an entry has a fact");
-        Stamp::unpack(*stamp).expect("it was packed").status
+    fn head(&self) -> Head {
+        let unpacked = |stamp: &i64| Stamp::unpack(*stamp).expect("it was packed");
+        let first = |status| {
+            let of_kind = self
+                .facts
+                .iter()
+                .filter(|((stamp, _), _)| unpacked(stamp).status == status);
+            of_kind.map(|(_, (at, _))| *at).min()
+        };
+        let ((stamp, _), _) = self.facts.last_key_value().expect("an entry has a fact");
+        Head {
+            stamp: unpacked(stamp),
+            first_delivered_at: first(Status::Delivered),
+            acked_at: first(Status::Acknowledged),
+        }
     }
 
     fn timeline(&self) -> Vec<TimelineEntry> {
@@ -168,10 +196,10 @@ impl Entry {
         let mut facts: Vec<_> = self
             .facts
             .iter()
-            .map(|((stamp, node), at)| (stamp, at, node))
+            .map(|((stamp, node), (at, sessions))| (stamp, at, node, sessions))
             .collect();
         facts.sort();
-        let told = facts.into_iter().map(|(stamp, at, node)| {
+        let told = facts.into_iter().map(|(stamp, at, node, sessions)| {
             let stamp = Stamp::unpack(*stamp).expect("it was packed");
             TimelineEntry {
                 status: stamp.status,
@@ -179,7 +207,7 @@ impl Entry {
                 attempt: stamp.attempt,
                 redrive: stamp.redrive,
                 node: Some(node.clone()),
-                sessions: None,
+                sessions: *sessions,
             }
         });
         accepted.chain(told).collect()
@@ -191,7 +219,7 @@ impl Entry {
             notification_id: envelope.notification_id,
             channel: envelope.channel.clone(),
             user_id: envelope.user_id.clone(),
-            status: self.status(),
+            status: self.head().stamp.status,
             accepted_at: envelope.accepted_at,
             correlation_id: envelope.correlation_id.clone(),
         })

@@ -34,10 +34,11 @@ pub async fn a_state_is_known_before_its_payload(subject: &Subject) {
     subject.store.dispatched(&[fact]).await.unwrap();
     let states = subject
         .store
-        .statuses(&tenant, &[facts::id(2), facts::id(1)])
+        .heads(&tenant, &[facts::id(2), facts::id(1)])
         .await
         .unwrap();
-    assert_eq!(states, [None, Some(Status::Dispatched)]);
+    let states: Vec<_> = states.iter().map(|head| head.map(|head| head.stamp)).collect();
+    assert_eq!(states, [None, Some(facts::stamp(Status::Dispatched))]);
     assert!(
         subject
             .store
@@ -119,16 +120,16 @@ pub async fn bytes_come_back_as_they_were_sealed(subject: &Subject) {
 }
 
 pub async fn a_batch_of_every_kind_may_be_empty(subject: &Subject) {
-    subject.store.persist(&[]).await.unwrap();
-    subject.store.dispatched(&[]).await.unwrap();
-    subject.store.dead(&[]).await.unwrap();
-    assert!(
-        subject
-            .store
-            .statuses(&subject.tenant("a"), &[])
-            .await
-            .unwrap()
-            .is_empty()
-    );
-    subject.store.ping().await.unwrap();
+    let (store, tenant) = (&subject.store, subject.tenant("a"));
+    store.persist(&[]).await.unwrap();
+    store.dispatched(&[]).await.unwrap();
+    store.note(&[]).await.unwrap();
+    store.dead(&[]).await.unwrap();
+    store.mark_dead_letters(&tenant, &[]).await.unwrap();
+    store.schedule(&[]).await.unwrap();
+    store.unschedule(&[]).await.unwrap();
+    store.audit(&[]).await.unwrap();
+    assert!(store.heads(&tenant, &[]).await.unwrap().is_empty());
+    assert!(store.latest(&tenant, &[]).await.unwrap().is_empty());
+    store.ping().await.unwrap();
 }

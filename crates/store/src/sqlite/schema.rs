@@ -22,13 +22,26 @@ use crate::{
 };
 
 /// Migrations in order; the schema's version is how many were applied.
-const MIGRATIONS: [&str; 1] = [include_str!("../../migrations/0001_notifications.sql")];
+const MIGRATIONS: [&str; 2] = [
+    include_str!("../../migrations/0001_notifications.sql"),
+    include_str!("../../migrations/0002_life.sql"),
+];
 
 /// `Cari`: marks a SQLite file as ours.
 const APPLICATION: i32 = 0x4361_7269;
 
 /// The tables, for counting.
-const TABLES: [&str; 4] = ["notifications", "delivery_log", "channel_recent", "idempotency"];
+const TABLES: [&str; 9] = [
+    "notifications",
+    "delivery_log",
+    "channel_recent",
+    "idempotency",
+    "collapse_latest",
+    "scheduled",
+    "dead_letters",
+    "jobs",
+    "audit",
+];
 
 /// How long a lock of another process is waited for while opening.
 const OPENING: Duration = Duration::from_secs(10);

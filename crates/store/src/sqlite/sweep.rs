@@ -1,14 +1,15 @@
 //! The sweep: expired rows go, a slice at a time.
 //!
 //! In: the time, between two groups of writes. Out: fewer rows.
-//! Always: a slice is one short transaction; a lap visits every tenant, stream and claim by key, so it needs
-//! no index of its own on the tables that are written most.
+//! Always: a slice is one short transaction; a lap visits every tenant and stream by key, so it needs no
+//! index of its own on the tables that are written most; the others have one of their rows' ends.
 
 use std::time::Duration;
 
 use rusqlite::{Connection, OptionalExtension, TransactionBehavior, params};
 
-use super::apply::{CLOCK_SKEW_MS, time};
+use super::apply::time;
+use crate::kept::CLOCK_SKEW_MS;
 
 /// Most rows that one slice looks at in one tenant or stream, and about as many as it removes.
 const ROWS: usize = 256;
@@ -24,7 +25,8 @@ pub(super) struct Sweep(Place);
 enum Place {
     Tenant(Tenant),
     Shard(Shard),
-    Claims,
+    /// The tables with an index of their rows' ends.
+    Dated(usize),
 }
 
 impl Default for Place {
@@ -74,7 +76,7 @@ impl Sweep {
         let (next, removed) = match &self.0 {
             Place::Tenant(at) => tenants(&transaction, at.clone(), now, retention)?,
             Place::Shard(done) => shards(&transaction, done.clone(), now)?,
-            Place::Claims => claims(&transaction, now)?,
+            Place::Dated(table) => dated_rows(&transaction, *table, now)?,
         };
         transaction.commit()?;
         let lap_ended = next.is_none();
@@ -188,7 +190,7 @@ fn shards(connection: &Connection, mut done: Shard, now: i64) -> rusqlite::Resul
             })
         });
         let Some(shard) = found.optional()? else {
-            return Ok((Some(Place::Claims), removed));
+            return Ok((Some(Place::Dated(0)), removed));
         };
         let gone = recent(connection, &shard, now)?;
         removed += gone;
@@ -226,14 +228,28 @@ fn recent(connection: &Connection, at: &Shard, now: i64) -> rusqlite::Result<usi
     Ok(removed)
 }
 
-const REMOVE_CLAIMS: &str = "
-    DELETE FROM idempotency WHERE (tenant, key) IN (
-        SELECT tenant, key FROM idempotency INDEXED BY idempotency_expiry WHERE expires_at <= ?1 LIMIT ?2)";
+/// Tables with an index of their rows' ends, each with its key.
+const DATED: [(&str, &str); 6] = [
+    ("idempotency", "tenant, key"),
+    ("collapse_latest", "tenant, stream, collapse_key"),
+    ("scheduled", "partition, due_at, tenant, id"),
+    ("dead_letters", "tenant, at, partition, position"),
+    ("jobs", "tenant, id"),
+    ("audit", "tenant, at, id"),
+];
 
-fn claims(connection: &Connection, now: i64) -> rusqlite::Result<(Option<Place>, usize)> {
-    let removed = connection
-        .prepare_cached(REMOVE_CLAIMS)?
-        .execute(params![now, ROWS as i64])?;
-    let next = (removed == ROWS).then_some(Place::Claims);
-    Ok((next, removed))
+fn dated_rows(connection: &Connection, from: usize, now: i64) -> rusqlite::Result<(Option<Place>, usize)> {
+    let mut removed = 0;
+    for (at, (name, key)) in DATED.iter().enumerate().skip(from) {
+        let remove = format!(
+            "DELETE FROM {name} WHERE ({key}) IN (
+                SELECT {key} FROM {name} INDEXED BY {name}_expiry WHERE expires_at <= ?1 LIMIT ?2)"
+        );
+        let mut remove = connection.prepare_cached(&remove)?;
+        removed += remove.execute(params![now, ROWS as i64])?;
+        if removed >= ROWS {
+            return Ok((Some(Place::Dated(at)), removed));
+        }
+    }
+    Ok((None, removed))
 }

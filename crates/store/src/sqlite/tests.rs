@@ -3,7 +3,11 @@
 use carillon_schemas::TenantId;
 
 use super::*;
-use crate::conformance::facts::{self, EPOCH_MS};
+
+use crate::{
+    NotificationStore,
+    conformance::facts::{self, EPOCH_MS},
+};
 
 struct House {
     store: SqliteStore,
@@ -115,7 +119,7 @@ async fn a_batch_that_is_refused_does_not_fail_its_neighbours() {
         );
     }
     let ids: Vec<_> = (1..4).map(facts::id).collect();
-    let states = house.store.statuses(&"a".parse().unwrap(), &ids).await.unwrap();
+    let states = house.store.heads(&"a".parse().unwrap(), &ids).await.unwrap();
     assert!(states.iter().all(Option::is_some));
 }
 

@@ -6,7 +6,10 @@ use std::sync::{
 };
 
 use carillon_chassis::clock::Clock;
-use carillon_schemas::TenantId;
+use carillon_schemas::{
+    TenantId,
+    status::{Stamp, Status},
+};
 use carillon_store::{
     NotificationStore, SqliteOptions,
     conformance::{
@@ -30,7 +33,7 @@ struct Told {
 }
 
 fn told() -> impl Strategy<Value = Told> {
-    (0usize..2, 0u64..4, 0u8..3, 1u8..4, 1u32..3, 0u64..20, 0usize..2).prop_map(
+    (0usize..2, 0u64..4, 0u8..6, 1u8..4, 1u32..3, 0u64..20, 0usize..2).prop_map(
         |(tenant, n, kind, attempt, delivery, at, node)| Told {
             tenant,
             n,
@@ -58,7 +61,17 @@ fn fact(tenants: &[TenantId; 2], told: &Told) -> Fact {
             at_ms,
             node,
         )),
-        _ => Fact::Dead(facts::dead(tenant, told.n, told.attempt, at_ms, node)),
+        2 => Fact::Dead(facts::dead(tenant, told.n, told.attempt, at_ms, node)),
+        kind => {
+            let stamp = Stamp {
+                redrive: told.delivery as u8 - 1,
+                attempt: told.attempt,
+                status: [Status::Delivered, Status::Acknowledged, Status::Retrying][usize::from(kind) - 3],
+            };
+            let mut note = facts::note(tenant, told.n, stamp, at_ms, node);
+            note.sessions = (kind == 3 && told.at > 5).then_some(told.at as u32);
+            Fact::Note(note)
+        }
     }
 }
 

@@ -7,7 +7,7 @@ use std::{net::SocketAddr, sync::Arc};
 
 use carillon_auth::{Access, AuthConfig, Verifier};
 use carillon_broker::{Broker, Options};
-use carillon_bus::{Admin, BusConfig, Producer};
+use carillon_bus::{Admin, BusConfig, Producer, RangeReader};
 use carillon_chassis::{
     clock::Clock,
     http::{Routes, ServeOptions, serve},
@@ -90,18 +90,25 @@ impl Embedded {
         let mut node = Part::new(name);
         let bus = self.bus(&node.name);
         let producer = Producer::new(&bus, &node.metrics, &node.tasks).expect("a producer");
+        let topic = &bus.topics.dead_letters;
+        let dead_letters = RangeReader::new(&bus, topic, 1, &node.metrics, &node.tasks).expect("a reader");
+        let config = IngestConfig {
+            node: node.name.clone(),
+            ..IngestConfig::default()
+        };
         let deps = IngestDeps {
             metrics: node.metrics.clone(),
             readiness: node.readiness.clone(),
             clock: self.clock.clone(),
             store: Arc::clone(&self.store),
             producer,
+            dead_letters,
             access: Access::Tokens(Arc::clone(&self.verifier)),
             topics: bus.topics.clone(),
             page_key: PageKey::new(b"a page key of tests, 32 bytes long"),
             tasks: node.tasks.clone(),
         };
-        let ingest = Ingest::new(IngestConfig::default(), deps).expect("an ingest");
+        let ingest = Ingest::new(config, deps).expect("an ingest");
         node.url = Some(host(&node.tasks, ingest.routes()).await);
         node.into()
     }
@@ -130,6 +137,10 @@ impl Embedded {
 
     pub(super) async fn fanout(&self, name: String) -> Node {
         let mut node = Part::new(name);
+        let config = FanoutConfig {
+            node: node.name.clone(),
+            ..FanoutConfig::default()
+        };
         let deps = FanoutDeps {
             bus: self.bus(&node.name),
             metrics: node.metrics.clone(),
@@ -139,7 +150,7 @@ impl Embedded {
             access: Access::Tokens(Arc::clone(&self.verifier)),
             tasks: node.tasks.clone(),
         };
-        let fanout = Fanout::new(FanoutConfig::default(), deps).expect("a fanout");
+        let fanout = Fanout::new(config, deps).expect("a fanout");
         node.url = Some(host(&node.tasks, fanout.routes()).await);
         let shutdown = node.tasks.shutdown().clone();
         node.tasks.spawn("fanout", async move {

@@ -13,7 +13,7 @@ use carillon_schemas::{
     frame::{ErrorCode, ServerFrame, Since, Subscribe},
 };
 
-use super::{Conversation, Identity, Subscription};
+use super::{CHANNEL_FORBIDDEN, Conversation, Identity, Subscription};
 use crate::{
     hub::{Begin, Of},
     resume::{self, Ask, Request},
@@ -58,7 +58,7 @@ impl Conversation {
         let may = principal.may_reach(channel);
         if !may {
             let detail = format!("the token does not reach channel {channel}");
-            self.refuse(ErrorCode::ChannelForbidden, &detail, id);
+            self.forbid(ErrorCode::ChannelForbidden, CHANNEL_FORBIDDEN, &detail, id);
         }
         may
     }
@@ -174,13 +174,15 @@ impl Conversation {
         match (&self.identity, &frame.tenant_id) {
             (Identity::Known(principal, _), Some(tenant)) if principal.tenant() != tenant => {
                 let detail = "the session is of another tenant";
-                self.refuse(ErrorCode::TenantForbidden, detail, frame.id.as_deref());
+                let id = frame.id.as_deref();
+                self.forbid(ErrorCode::TenantForbidden, "tenant_forbidden", detail, id);
                 self.queue.close(CloseCode::Forbidden);
                 return None;
             }
             (Identity::Known(..), _) => {}
             (Identity::Nobody, Some(tenant)) => {
                 if self.seat.name(tenant).is_err() {
+                    self.node.refused(tenant, "overloaded");
                     let detail = "the tenant has as many sessions as it may have";
                     self.refuse(ErrorCode::Unavailable, detail, frame.id.as_deref());
                     return None;

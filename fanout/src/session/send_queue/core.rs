@@ -4,13 +4,14 @@
 //! Always: bounded in frames and bytes; nothing is lost without a `lagged` that says how much and from where;
 //! answers have room of their own, so that a flood of notifications cannot push them out.
 
-use std::collections::VecDeque;
+use std::{collections::VecDeque, sync::Arc};
 
 use carillon_schemas::{Stream, close::CloseCode, cursor::Cursor, frame::ServerFrame};
 
 use crate::{
     SessionLimits,
     frame::{self, LiveFrame, Text},
+    receipts::Tally,
 };
 
 /// What a frame is, for the bounds and the figures.
@@ -31,14 +32,17 @@ pub(crate) struct Item {
     pub(crate) kind: Kind,
     /// Its text.
     pub(crate) text: Text,
+    /// Where a session that has taken it counts itself.
+    pub(crate) tally: Option<Arc<Tally>>,
 }
 
 impl Item {
     /// A notification.
-    pub(crate) fn notification(text: Text, written_ms: i64) -> Self {
+    pub(crate) fn notification(text: Text, written_ms: i64, tally: Arc<Tally>) -> Self {
         Self {
             kind: Kind::Notification(written_ms),
             text,
+            tally: Some(tally),
         }
     }
 
@@ -47,7 +51,23 @@ impl Item {
         Self {
             kind: Kind::Skip,
             text,
+            tally: None,
         }
+    }
+
+    fn answer(text: Text) -> Self {
+        Self {
+            kind: Kind::Answer,
+            text,
+            tally: None,
+        }
+    }
+}
+
+impl LiveFrame {
+    /// It as a message.
+    pub(crate) fn item(&self) -> Item {
+        Item::notification(self.text.clone(), self.written_ms, Arc::clone(&self.tally))
     }
 }
 
@@ -104,7 +124,7 @@ impl Core {
             });
             return Some(false);
         }
-        self.push(Item::notification(frame.text.clone(), frame.written_ms));
+        self.push(frame.item());
         Some(true)
     }
 
@@ -130,10 +150,7 @@ impl Core {
         if self.answers >= limits.queue_answers {
             return Err(AnswersFull);
         }
-        self.push(Item {
-            kind: Kind::Answer,
-            text,
-        });
+        self.push(Item::answer(text));
         Ok(())
     }
 
@@ -212,10 +229,7 @@ impl Core {
             dropped: std::mem::take(&mut lag.dropped),
             cursor: lag.cursor,
         });
-        self.push(Item {
-            kind: Kind::Answer,
-            text,
-        });
+        self.push(Item::answer(text));
         true
     }
 

@@ -8,6 +8,7 @@ use std::collections::HashMap;
 use proptest::prelude::*;
 
 use super::*;
+use crate::receipts::tests::any_tally;
 
 fn limits(frames: usize, bytes: usize, answers: usize) -> SessionLimits {
     SessionLimits {
@@ -53,6 +54,7 @@ impl World {
             offset: self.next,
             prev,
             written_ms: 0,
+            tally: any_tally(),
         };
         self.core.offer(limits, &stream(n), &frame, cursor(prev));
         self.next += 1;
@@ -149,6 +151,7 @@ fn answers_pass_a_queue_that_is_full_of_notifications_until_their_own_room_is_fu
         offset: 0,
         prev: -1,
         written_ms: 0,
+        tally: any_tally(),
     };
     assert_eq!(core.offer(&limits, &stream(0), &frame, cursor(-1)), Some(true));
     assert_eq!(core.answer(&limits, "a".into()), Ok(()));
