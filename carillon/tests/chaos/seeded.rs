@@ -8,7 +8,7 @@ use carillon_schemas::topics::DEAD_LETTER_BYTES;
 use carillon_testkit::{
     chaos::{
         Ground, Report,
-        seeded::{BUGS, Provoked, Step},
+        seeded::{BUGS, Provoked, SeededBug, Step},
     },
     topic_setting,
 };
@@ -18,7 +18,7 @@ use crate::{run::Run, settings::Settings};
 /// A bound in bytes that no dead letter fits.
 const NOTHING_FITS: u32 = 16;
 
-async fn run(bug: Option<&'static str>, steps: &[Step]) -> Report {
+async fn run(bug: Option<&'static SeededBug>, steps: &[Step]) -> Report {
     let settings = Settings {
         bug,
         poison: true,
@@ -31,7 +31,7 @@ async fn run(bug: Option<&'static str>, steps: &[Step]) -> Report {
 
 async fn is_caught(name: &str) {
     let bug = BUGS.iter().find(|bug| bug.name == name).unwrap();
-    let report = run(Some(bug.name), &bug.provoked.steps()).await;
+    let report = run(Some(bug), &bug.provoked.steps()).await;
     let broken = report.broken();
     let caught = bug.breaks.iter().any(|rule| broken.contains(rule));
     assert!(
