@@ -206,7 +206,7 @@ fn deployment(settings: &Settings) -> DeploymentOptions {
     }
     let bug = settings
         .bug
-        .map(|bug| (seeded::VARIABLE.to_owned(), bug.to_owned()));
+        .map(|bug| (seeded::VARIABLE.to_owned(), bug.name.to_owned()));
     options.environment.extend(bug);
     options
 }

@@ -34,8 +34,10 @@ const PAUSE: Duration = Duration::from_millis(60);
 const SELDOM: Duration = Duration::from_millis(500);
 /// So many frames of each place at each listener after a fault are a flow again.
 const FLOW: usize = 5;
-/// How long a flow may take to come back, and what is on its way to arrive, before the run gives up.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+/// How long a flow may take to come back before the run gives up.
+const PATIENCE: Duration = Duration::from_secs(120);
+/// How long nothing may come of what is on its way: longer than a router's backoff grows.
+const QUIET: Duration = Duration::from_secs(40);
 const PACE: Duration = Duration::from_millis(50);
 /// How often the harness looks whether it gets a processor.
 const TICK: Duration = Duration::from_millis(20);
@@ -115,12 +117,17 @@ impl Load {
         self.history.lock().load.end = Clock::system().unix_ms();
     }
 
-    /// Waits until every listener has everything that is for all, or patience ends; gives how long it took.
+    /// Waits until every listener has everything that is for all, or nothing has come for a while; gives how long it
+    /// took.
     pub(crate) async fn drained(&self) -> Duration {
         let begun = Instant::now();
+        let (mut least, mut since) = (usize::MAX, begun);
         loop {
             let missing = missing(&self.history.lock());
-            if missing == 0 || begun.elapsed() > PATIENCE {
+            if missing < least {
+                (least, since) = (missing, Instant::now());
+            }
+            if missing == 0 || since.elapsed() > QUIET {
                 return begun.elapsed();
             }
             sleep(PACE * 20).await;

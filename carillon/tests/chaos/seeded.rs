@@ -3,12 +3,14 @@
 //! In: a binary with the feature `seeded-bugs`. Out: the rule that was broken. Always: the same provocations without a bug
 //! break nothing.
 
-use carillon_bus::{Admin, BusConfig};
-use carillon_chassis::metrics::Metrics;
-use carillon_schemas::topics::{DEAD_LETTER_BYTES, Layout, TopicSpec};
-use carillon_testkit::chaos::{
-    Ground, Report,
-    seeded::{BUGS, Provoked, Step},
+use carillon_bus::BusConfig;
+use carillon_schemas::topics::DEAD_LETTER_BYTES;
+use carillon_testkit::{
+    chaos::{
+        Ground, Report,
+        seeded::{BUGS, Provoked, SeededBug, Step},
+    },
+    topic_setting,
 };
 
 use crate::{run::Run, settings::Settings};
@@ -16,7 +18,7 @@ use crate::{run::Run, settings::Settings};
 /// A bound in bytes that no dead letter fits.
 const NOTHING_FITS: u32 = 16;
 
-async fn run(bug: Option<&'static str>, steps: &[Step]) -> Report {
+async fn run(bug: Option<&'static SeededBug>, steps: &[Step]) -> Report {
     let settings = Settings {
         bug,
         poison: true,
@@ -29,7 +31,7 @@ async fn run(bug: Option<&'static str>, steps: &[Step]) -> Report {
 
 async fn is_caught(name: &str) {
     let bug = BUGS.iter().find(|bug| bug.name == name).unwrap();
-    let report = run(Some(bug.name), &bug.provoked.steps()).await;
+    let report = run(Some(bug), &bug.provoked.steps()).await;
     let broken = report.broken();
     let caught = bug.breaks.iter().any(|rule| broken.contains(rule));
     assert!(
@@ -42,19 +44,10 @@ async fn is_caught(name: &str) {
 
 /// Sets what the dead-letter topic takes.
 pub(crate) async fn refuse_dead_letters(bus: &BusConfig, refuse: bool) {
-    let admin = Admin::new(bus, &Metrics::new()).unwrap();
-    let ends = admin.ends(&bus.topics.dead_letters).await.unwrap();
-    let layout = Layout {
-        dead_letters: ends.len() as u32,
-        ..Layout::CLUSTER
-    };
-    let specs = bus.topics.all(&layout).into_iter();
-    let spec = specs.filter(|spec| spec.name == bus.topics.dead_letters);
-    let spec = spec.map(|spec| TopicSpec {
-        max_message_bytes: if refuse { NOTHING_FITS } else { DEAD_LETTER_BYTES },
-        ..spec
-    });
-    admin.apply(&spec.collect::<Vec<_>>()).await.unwrap();
+    let bytes = if refuse { NOTHING_FITS } else { DEAD_LETTER_BYTES }.to_string();
+    let topic = &bus.topics.dead_letters;
+    let set = topic_setting::set(&bus.bootstrap, topic, "max.message.bytes", &bytes);
+    set.await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -6,7 +6,7 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use carillon_chassis::clock::Clock;
-use carillon_testkit::chaos::{Ground, Kind, Limits};
+use carillon_testkit::chaos::{Ground, Kind, Limits, Report, seeded::SeededBug};
 
 /// Minutes of load without `MINUTES`.
 const MINUTES: f64 = 10.0;
@@ -26,7 +26,7 @@ pub(crate) struct Settings {
     pub(crate) poison: bool,
     pub(crate) limits: Limits,
     /// The bug that is switched on in every role.
-    pub(crate) bug: Option<&'static str>,
+    pub(crate) bug: Option<&'static SeededBug>,
 }
 
 impl Settings {
@@ -51,6 +51,15 @@ impl Settings {
         }
     }
 
+    /// Whether a report says what it should: nothing broken, or what the seeded bug breaks.
+    pub(crate) fn expect(&self, report: &Report) -> bool {
+        let broken = report.broken();
+        match self.bug {
+            None => broken.is_empty(),
+            Some(bug) => bug.breaks.iter().any(|rule| broken.contains(rule)),
+        }
+    }
+
     /// Whether a kind of notifications is part of the load.
     pub(crate) fn has(&self, kind: Kind) -> bool {
         self.special.contains(&kind)
@@ -66,7 +75,8 @@ impl fmt::Display for Settings {
         }
         let poison = if self.poison { ", poison" } else { "" };
         f.write_str(poison)?;
-        self.bug.map_or(Ok(()), |bug| write!(f, "; seeded bug {bug}"))
+        self.bug
+            .map_or(Ok(()), |bug| write!(f, "; seeded bug {}", bug.name))
     }
 }
 

@@ -10,3 +10,4 @@ pub mod installation;
 pub mod journal;
 pub mod load;
 pub mod stack;
+pub mod topic_setting;

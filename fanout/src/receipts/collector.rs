@@ -103,7 +103,7 @@ impl Collector {
 
     /// Takes the inbox into the book.
     fn take_over(&mut self) {
-        let inbox = std::mem::take(&mut *self.receipts.inbox.lock());
+        let inbox = std::mem::take(&mut *self.receipts.inbox.lock()).told;
         let now = Instant::now();
         let mut congested = false;
         for (told, at) in inbox {

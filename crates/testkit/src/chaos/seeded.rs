@@ -113,22 +113,24 @@ impl Provoked {
                 steps
             }
             Self::RebalanceWhilePaused => {
-                let router = fault(Target::Router(1), Action::Restart);
+                // It stands still and does not start anew: a router that starts waits for the store before it joins.
+                let stands = fault(Target::Router(1), Action::Pause);
+                let leaves = fault(Target::Router(1), Action::Restart);
                 vec![
                     Begin(store),
-                    seconds(8),
-                    // Its partitions go to the other router, which holds them paused ...
-                    Begin(router),
-                    seconds(5),
+                    seconds(2),
+                    // The group gives it up; its partitions go to the other router, which holds them paused ...
+                    Begin(stands),
+                    seconds(14),
                     // ... and gives some back while they are.
-                    Undo(router, false),
+                    Undo(stands, false),
                     seconds(12),
                     Undo(store, false),
                     seconds(20),
                     // Now it gets them once more, and nothing is in their way.
-                    Begin(router),
+                    Begin(leaves),
                     seconds(40),
-                    Undo(router, true),
+                    Undo(leaves, true),
                     seconds(10),
                 ]
             }
