@@ -75,8 +75,8 @@ pub struct Handle {
 
 /// What the owner and the poll thread share.
 #[derive(Debug, Default)]
-struct Shared {
-    marks: Mutex<LowWaterMarks>,
+pub(crate) struct Shared {
+    pub(crate) marks: Mutex<LowWaterMarks>,
     /// A record was finished or let go, or notes were read.
     changed: Condvar,
     /// The owner wants everything paused.

@@ -51,8 +51,10 @@ struct Partition {
     finished: i64,
     /// How far the partition itself was read.
     read: i64,
-    /// Where it ended when it was assigned: the owner before can have moved nothing from beyond.
+    /// Where it ended after the overflow was read: what was found came from below.
     horizon: i64,
+    /// Below this, what is in the overflow was found.
+    scanned: i64,
 }
 
 #[derive(Debug, Default)]
@@ -78,12 +80,10 @@ pub(crate) struct OverflowReport {
 
 impl Ledger {
     /// A partition was assigned: what the owner before left in its overflow is still to be found. The partition
-    /// itself will be read from `from`, its lowest unfinished record, and ends at `end` now, which was asked after
-    /// `from`. What says that it stood beyond that is of a log that is gone.
-    pub(crate) fn assigned(&mut self, partition: i32, from: i64, end: i64) {
+    /// itself will be read from `from`, its lowest unfinished record.
+    pub(crate) fn assigned(&mut self, partition: i32, from: i64) {
         let fresh = Partition {
             read: from,
-            horizon: end,
             ..Partition::default()
         };
         self.partitions.insert(partition, fresh);
@@ -101,16 +101,24 @@ impl Ledger {
         let Some(known) = self.partitions.get_mut(&partition) else {
             return;
         };
-        let unread = known.read..known.horizon;
+        known.scanned = known.scanned.max(offset + 1);
+        let from = known.read;
         let entry = known.stands(tenant, offset);
         entry.records += 1;
-        entry.found.extend(place.filter(|place| unread.contains(place)));
+        entry.found.extend(place.filter(|place| *place >= from));
     }
 
-    /// All of the overflow was read, up to an end that was asked after the partition was assigned.
-    pub(crate) fn scanned(&mut self, partition: i32) {
-        if let Some(known) = self.partitions.get_mut(&partition) {
-            known.ready = true;
+    /// All of the overflow was read, from what is committed there to an end that was asked after the partition was
+    /// assigned; the follower has read nothing yet. The partition itself ends at `end` now: what was found and says
+    /// that it stood beyond is of a log that is gone.
+    pub(crate) fn scanned(&mut self, partition: i32, end: i64) {
+        let Some(known) = self.partitions.get_mut(&partition) else {
+            return;
+        };
+        known.ready = true;
+        known.horizon = end;
+        for tenant in known.tenants.values_mut() {
+            tenant.found.retain(|place| *place < end);
         }
     }
 
@@ -151,13 +159,15 @@ impl Ledger {
         }
     }
 
-    /// Whether the follower may hand on a record that stood at `place` in the notifications partition: not before
-    /// that was read up to there, because what stood before it and is not finished goes first.
-    pub(crate) fn may_follow(&self, partition: i32, place: Option<i64>) -> bool {
+    /// Whether the follower may hand on the record at `offset` of the overflow, which stood at `place` in the
+    /// notifications partition: not before that was read up to there, because what stood before it and is not
+    /// finished goes first.
+    pub(crate) fn may_follow(&self, partition: i32, offset: i64, place: Option<i64>) -> bool {
         let Some(known) = self.partitions.get(&partition).filter(|p| p.ready) else {
             return false;
         };
-        place.is_none_or(|place| place < known.read || place >= known.horizon)
+        let is_gone = |place| offset < known.scanned && place >= known.horizon;
+        place.is_none_or(|place| place < known.read || is_gone(place))
     }
 
     /// A record of the tenant is being written to the overflow.

@@ -3,7 +3,7 @@
 //! In: chance. Out: steps of one router, of the world around, or of the clients; at the end everything is healed
 //! and drained. Always: any two steps may stand beside one another, whoever makes them.
 
-use std::{collections::BTreeMap, sync::Arc};
+use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use carillon_bus::TopicPartition;
@@ -33,14 +33,13 @@ pub(super) struct Cluster {
     pub(super) clients: Clients,
     job: Option<Job>,
     jobs: u64,
-    /// Whether clocks are wrong in this schedule.
-    skewed: bool,
 }
 
 impl Cluster {
     pub(super) fn new(seed: u64, bug: Option<Bug>) -> Self {
         let mut world = World::new(seed, bug);
         let skewed = world.rng.chance(25);
+        world.skewed = skewed;
         let mut cluster = Self {
             world,
             nodes: vec![None, None],
@@ -49,7 +48,6 @@ impl Cluster {
             clients: Clients::new(),
             job: None,
             jobs: 0,
-            skewed,
         };
         cluster.start(0);
         if cluster.world.rng.chance(50) {
@@ -114,7 +112,7 @@ impl Cluster {
     }
 
     fn jump(&mut self) {
-        if !self.skewed {
+        if !self.world.skewed {
             return;
         }
         let by = self.world.rng.between(0, 7_200_000) as i64 - 3_600_000;
@@ -203,7 +201,7 @@ impl Cluster {
         if self.nodes[number].is_some() {
             return;
         }
-        let ahead = match self.skewed {
+        let ahead = match self.world.skewed {
             true => self.world.rng.between(0, 20_000) as i64 - 10_000,
             false => 0,
         };
@@ -265,6 +263,10 @@ impl Cluster {
                 }
             } else {
                 self.unaware.push((from, at.clone()));
+                let notifications = *at.topic == *self.world.log.names.notifications;
+                if let Some(node) = self.nodes[from].as_mut().filter(|_| notifications) {
+                    node.unaware.insert(at.partition);
+                }
             }
         }
         // Who gets it back has heard by then that it was lost.
@@ -321,7 +323,6 @@ impl Cluster {
             return false;
         };
         let world = &mut self.world;
-        let partition = world.rng.below(PARTITIONS as usize) as i32;
         match deed {
             0 | 1 => {
                 let mine: Vec<_> = node.main.positions.keys().cloned().collect();
@@ -340,7 +341,7 @@ impl Cluster {
             9 => node.dispatch(world),
             10 | 12 => node.settle(world),
             COMMIT => self.commit(number),
-            13 => node.scan_schedule(world, partition),
+            13 => (0..PARTITIONS).fold(false, |any, p| node.scan_schedule(world, p) || any),
             14 => node.probe(world),
             _ => node.store(world) | node.dispatch(world) | node.settle(world),
         }
@@ -365,6 +366,11 @@ impl Cluster {
         for number in 0..self.nodes.len() {
             self.start(number);
         }
+        // Once more everything changes hands, and a part of it comes back.
+        for at in self.partitions().into_iter().chain(self.partitions()) {
+            let to = self.world.rng.below(self.nodes.len());
+            self.hand_over(&at, to);
+        }
         while !self.unaware.is_empty() {
             self.tell();
         }
@@ -372,6 +378,7 @@ impl Cluster {
 
     /// Until nothing is left to do, however much time that takes.
     fn drain(&mut self) {
+        let mut idle = 0;
         for round in 1..=ROUNDS {
             // Business goes on: a store that is slow for one is told apart by what it takes of others.
             if round % 200 == 0 {
@@ -386,7 +393,9 @@ impl Cluster {
             any |= self.clients.catch_up(&mut self.world);
             any |= self.clients.acknowledge(&mut self.world, 15);
             any |= self.job_step();
-            if !any && !self.sleep() {
+            // A question that found nothing may have closed a breaker: twice nothing is nothing.
+            idle = if any { 0 } else { idle + 1 };
+            if idle > 1 && !self.sleep() {
                 return;
             }
         }
@@ -414,8 +423,7 @@ impl Cluster {
     }
 
     /// Who owns a partition, for what is said about it.
-    pub(super) fn owner(&self, at: &TopicPartition) -> Option<Arc<str>> {
-        let node = self.nodes.get(*self.owners.get(at)?)?.as_ref()?;
-        Some(Arc::clone(&node.name))
+    pub(super) fn owner(&self, at: &TopicPartition) -> Option<&Node> {
+        self.nodes.get(*self.owners.get(at)?)?.as_ref()
     }
 }

@@ -24,6 +24,16 @@ pub(super) struct Consumer {
     paused: BTreeSet<TopicPartition>,
 }
 
+impl std::fmt::Debug for Consumer {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let open = self.marks.iter().filter(|(_, mark)| mark.open() > 0);
+        let open: Vec<_> = open
+            .map(|(at, mark)| format!("{at}: {} open", mark.open()))
+            .collect();
+        write!(f, "{:?} {open:?} paused {:?}", self.group, self.paused)
+    }
+}
+
 impl Consumer {
     pub(super) fn new(group: Group) -> Self {
         Self {

@@ -3,7 +3,10 @@
 //! In: one step after the other, in any order. Out: effects on the world. Always: between any two steps it may die,
 //! and nothing that it knows outlives it.
 
-use std::{collections::VecDeque, sync::Arc};
+use std::{
+    collections::{BTreeSet, VecDeque},
+    sync::Arc,
+};
 
 use carillon_bus::{Record, TopicPartition};
 use carillon_schemas::headers;
@@ -48,7 +51,6 @@ pub(super) struct Flight {
 
 /// A router.
 pub(super) struct Node {
-    pub(super) number: usize,
     pub(super) name: Arc<str>,
     /// How far its clock is ahead of the brokers'.
     pub(super) ahead_ms: i64,
@@ -65,6 +67,8 @@ pub(super) struct Node {
     pub(super) following: Vec<Item>,
     /// What is scheduled and was handed on, until it is finished.
     pub(super) due: Vec<Scheduled>,
+    /// Partitions of notifications that are another's without its knowledge.
+    pub(super) unaware: BTreeSet<i32>,
     pub(super) fresh: VecDeque<Flight>,
     pub(super) stored: VecDeque<Flight>,
     pub(super) settling: VecDeque<Flight>,
@@ -88,7 +92,6 @@ impl Node {
             std::time::Duration::from_secs(30),
         );
         Self {
-            number,
             name: format!("r{number}").into(),
             ahead_ms,
             jumped: false,
@@ -101,6 +104,7 @@ impl Node {
             overflowing: VecDeque::new(),
             following: Vec::new(),
             due: Vec::new(),
+            unaware: BTreeSet::new(),
             fresh: VecDeque::new(),
             stored: VecDeque::new(),
             settling: VecDeque::new(),
@@ -131,7 +135,7 @@ impl Node {
         };
         let from = self.consumer(group).assign(world, at);
         if *at.topic == *world.log.names.notifications {
-            self.ledger.assigned(at.partition, from, world.log.end(at));
+            self.ledger.assigned(at.partition, from);
             self.follower.assign(world, &overflow(world, at.partition));
         }
         if self.paused {
@@ -148,6 +152,7 @@ impl Node {
         if *at.topic == *world.log.names.notifications {
             let overflow = overflow(world, at.partition);
             self.ledger.revoked(at.partition);
+            self.unaware.remove(&at.partition);
             self.follower.revoke(&overflow);
             gone.push(overflow);
             self.due.retain(|row| row.partition != at.partition);
@@ -278,6 +283,11 @@ impl std::fmt::Debug for Node {
             self.fresh.len(),
             self.stored.len(),
             self.settling.len()
+        )?;
+        write!(
+            f,
+            " {:?} {:?} {:?} ledger {:?}",
+            self.main, self.ladder, self.follower, self.ledger
         )?;
         for flight in self
             .fresh

@@ -118,6 +118,9 @@ impl Node {
             return false;
         };
         let by = world.process(&item.record);
+        if self.unaware.contains(&partition) {
+            world.written_unaware.insert(tenant.clone());
+        }
         match world.produce(&by, Effect::Overflowed, outgoing) {
             Ok((_, offset)) => {
                 self.answered(Dependency::Kafka, true);
@@ -147,7 +150,7 @@ impl Node {
             self.ledger
                 .found(partition, &tenant, record.offset, place_of(world, record));
         }
-        self.ledger.scanned(partition);
+        self.ledger.scanned(partition, world.log.end(&main));
         world.tell(|| {
             format!(
                 "{} found {:?} in {at} from {from}",
@@ -182,7 +185,7 @@ impl Node {
             }
         };
         let place = place_of(world, &item.record);
-        if !self.ledger.may_follow(partition, place) {
+        if !self.ledger.may_follow(partition, item.record.offset, place) {
             self.following.push(item);
             return false;
         }

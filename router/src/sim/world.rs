@@ -80,6 +80,10 @@ pub(super) struct World {
     pub(super) by_value: HashMap<Bytes, usize>,
     /// Notifications with a record whose headers were damaged.
     pub(super) damaged: BTreeSet<usize>,
+    /// Tenants of which a router wrote to the overflow that it did not own any more, and did not know.
+    pub(super) written_unaware: BTreeSet<TenantId>,
+    /// Whether clocks are wrong in this schedule.
+    pub(super) skewed: bool,
     /// Crashes, lost answers, hand-overs: each may repeat moves.
     pub(super) disturbances: u32,
     pub(super) violations: Vec<Violation>,
@@ -103,6 +107,8 @@ impl World {
             by_id: HashMap::new(),
             by_value: HashMap::new(),
             damaged: BTreeSet::new(),
+            written_unaware: BTreeSet::new(),
+            skewed: false,
             disturbances: 0,
             violations: Vec::new(),
             processes: 0,

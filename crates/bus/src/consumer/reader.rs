@@ -237,7 +237,13 @@ impl Reader {
     /// partition that went is dropped.
     fn pass_on(&mut self, mut records: Vec<Record>) {
         let callbacks = self.consumer.context();
-        self.flow.forget(&callbacks.take_moved());
+        let moved = callbacks.take_moved();
+        #[cfg(feature = "seeded-bugs")]
+        if !moved.is_empty() && callbacks.watch.bug == Some(crate::seeded::SeededBug::NoResumeAfterRebalance)
+        {
+            self.flow.strand();
+        }
+        self.flow.forget(&moved);
         let mut passed = Vec::new();
         if !records.is_empty() {
             let polled = records.len();

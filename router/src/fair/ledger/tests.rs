@@ -12,8 +12,8 @@ fn tenant(name: &str) -> TenantId {
 
 fn ready(from: i64, end: i64) -> Ledger {
     let mut ledger = Ledger::default();
-    ledger.assigned(0, from, end);
-    ledger.scanned(0);
+    ledger.assigned(0, from);
+    ledger.scanned(0, end);
     ledger
 }
 
@@ -52,11 +52,11 @@ fn what_is_acknowledged_after_it_was_finished_keeps_nobody_there() {
 fn nothing_moves_before_the_scan_ended_and_nothing_is_known_after_a_revoke() {
     let acme = tenant("acme");
     let mut ledger = Ledger::default();
-    ledger.assigned(3, 0, 100);
+    ledger.assigned(3, 0);
     ledger.found(3, &acme, 7, Some(40));
-    assert!(!ledger.is_ready(3) && !ledger.may_follow(3, None));
+    assert!(!ledger.is_ready(3) && !ledger.may_follow(3, 7, None));
     assert_eq!(ledger.way(3, &acme, 1), Way::Wait);
-    ledger.scanned(3);
+    ledger.scanned(3, 100);
     assert!(ledger.overflows(3, &acme));
     ledger.revoked(3);
     ledger.placed(3, &acme, 8);
@@ -69,29 +69,31 @@ fn nothing_moves_before_the_scan_ended_and_nothing_is_known_after_a_revoke() {
 fn who_takes_over_hands_out_first_what_the_owner_before_had_on_its_way() {
     let acme = tenant("acme");
     let mut ledger = Ledger::default();
-    ledger.assigned(0, 20, 50);
+    ledger.assigned(0, 20);
     for (offset, place) in [(7, Some(15)), (8, Some(30)), (9, None), (10, Some(32))] {
         ledger.found(0, &acme, offset, place);
     }
-    ledger.scanned(0);
-    assert!(ledger.may_follow(0, Some(15)) && !ledger.may_follow(0, Some(30)));
+    ledger.scanned(0, 50);
+    assert!(ledger.may_follow(0, 7, Some(15)) && !ledger.may_follow(0, 8, Some(30)));
     assert_eq!(ledger.way(0, &acme, 20), Way::Push);
     assert_eq!(ledger.way(0, &acme, 30), Way::There);
     assert_eq!(ledger.way(0, &acme, 31), Way::Push);
     ledger.read(0, 31);
-    assert!(ledger.may_follow(0, Some(30)) && !ledger.may_follow(0, Some(32)));
+    assert!(ledger.may_follow(0, 8, Some(30)) && !ledger.may_follow(0, 10, Some(32)));
     assert_eq!(ledger.way(0, &acme, 33), Way::Overflow);
-    assert!(ledger.may_follow(0, None));
+    assert!(ledger.may_follow(0, 9, None));
+    // Written since by an owner that did not know that it was one no more: of the log that is read here.
+    assert!(!ledger.may_follow(0, 11, Some(60)));
 }
 
 #[test]
 fn a_place_in_a_log_that_is_gone_is_not_waited_for() {
     let acme = tenant("acme");
     let mut ledger = Ledger::default();
-    ledger.assigned(0, 0, 3);
+    ledger.assigned(0, 0);
     ledger.found(0, &acme, 0, Some(9_000));
-    ledger.scanned(0);
-    assert!(ledger.may_follow(0, Some(9_000)));
+    ledger.scanned(0, 3);
+    assert!(ledger.may_follow(0, 0, Some(9_000)));
     assert_eq!(ledger.way(0, &acme, 0), Way::Overflow);
 }
 
@@ -179,11 +181,11 @@ impl Model {
         let from = Self::mark(&self.committed.0, self.log.len());
         let follows = Self::mark(&self.committed.1, self.overflow.len());
         let mut ledger = Ledger::default();
-        ledger.assigned(0, from, self.log.len() as i64);
+        ledger.assigned(0, from);
         for (offset, &place) in self.overflow.iter().enumerate().skip(follows as usize) {
             ledger.found(0, &name(self.log[place as usize]), offset as i64, Some(place));
         }
-        ledger.scanned(0);
+        ledger.scanned(0, self.log.len() as i64);
         self.owner = Owner {
             ledger,
             read: from,
@@ -233,7 +235,7 @@ impl Model {
         if !owner.finished.1.contains(&offset) {
             let of = self.log[place as usize];
             let waiting = owner.lane.iter().filter(|(r, _)| self.log[*r as usize] == of);
-            if waiting.count() >= LANE || !owner.ledger.may_follow(0, Some(place)) {
+            if waiting.count() >= LANE || !owner.ledger.may_follow(0, offset, Some(place)) {
                 return;
             }
             owner.lane.push((place, Some(offset)));
