@@ -38,6 +38,9 @@ pub struct RouterConfig {
     pub ladder: LadderBounds,
     /// How long work in flight may take to end after the shutdown began.
     pub drain: Duration,
+    /// A promise that is broken on purpose.
+    #[cfg(feature = "seeded-bugs")]
+    pub seeded_bug: Option<crate::seeded::SeededBug>,
     /// How often the store and Kafka are asked whether they are there, for readiness.
     pub probe_every: Duration,
 }
@@ -117,6 +120,8 @@ impl RouterConfig {
             channel_limits: ChannelLimits::new(),
             ladder: LadderBounds::default(),
             drain: Duration::from_secs(10),
+            #[cfg(feature = "seeded-bugs")]
+            seeded_bug: None,
             probe_every: Duration::from_secs(1),
         }
     }

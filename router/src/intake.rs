@@ -43,6 +43,8 @@ pub(crate) struct Intake {
     overflow: Overflow,
     waiting: Waiting<Item>,
     poison: Vec<Ended>,
+    #[cfg(feature = "seeded-bugs")]
+    bug: Option<crate::seeded::SeededBug>,
 }
 
 impl Intake {
@@ -62,7 +64,15 @@ impl Intake {
             overflow,
             waiting: Waiting::default(),
             poison: Vec::new(),
+            #[cfg(feature = "seeded-bugs")]
+            bug: None,
         }
+    }
+
+    /// A seeded bug.
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) fn with_bug(self, bug: Option<crate::seeded::SeededBug>) -> Self {
+        Self { bug, ..self }
     }
 
     /// Records of the main group, and how far what was left out between them goes.
@@ -128,6 +138,11 @@ impl Intake {
     }
 
     fn open(&mut self, record: Record, on: On, source: Source, now_ms: u64) -> Option<Item> {
+        #[cfg(feature = "seeded-bugs")]
+        let record = match self.bug {
+            Some(crate::seeded::SeededBug::SkipTenantCheck) => crate::seeded::believe_the_envelope(record),
+            _ => record,
+        };
         match open::item(record, on, source, &self.node, now_ms) {
             Ok(item) => Some(item),
             Err(ended) => {

@@ -34,6 +34,8 @@ mod questions;
 mod receipts;
 mod router;
 mod schedule;
+#[cfg(feature = "seeded-bugs")]
+pub mod seeded;
 mod settle;
 #[cfg(test)]
 mod sim;

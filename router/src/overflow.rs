@@ -196,11 +196,11 @@ impl Overflow {
         };
         let pending = std::mem::take(&mut owned.pending);
         let heard = owned.heard;
-        self.ledger.assigned(partition, from, end);
+        self.ledger.assigned(partition, from);
         for (tenant, offset, place) in records {
             self.ledger.found(partition, &tenant, offset, place);
         }
-        self.ledger.scanned(partition);
+        self.ledger.scanned(partition, end);
         for item in pending {
             let offset = item.record.offset;
             self.pass(item, lanes);
@@ -226,7 +226,8 @@ impl Overflow {
             let mut waits = HashSet::new();
             for item in std::mem::take(&mut owned.following) {
                 let place = place_of(&item.record, &self.notifications);
-                let may = !waits.contains(item.tenant()) && self.ledger.may_follow(partition, place);
+                let may = !waits.contains(item.tenant())
+                    && self.ledger.may_follow(partition, item.record.offset, place);
                 let stays = if may {
                     lanes.offer(item, Instant::now()).err()
                 } else {

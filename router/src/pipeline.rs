@@ -36,6 +36,8 @@ pub(crate) struct Pipeline {
     pub(crate) gate: Gate,
     pub(crate) dispatch: Dispatch,
     pub(crate) settle: Settle,
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) bug: Option<crate::seeded::SeededBug>,
 }
 
 impl Pipeline {
@@ -73,6 +75,10 @@ impl Pipeline {
 
     async fn store(&self, mut begun: mpsc::Receiver<Work>, persisted: mpsc::Sender<Work>) {
         while let Some(mut work) = begun.recv().await {
+            #[cfg(feature = "seeded-bugs")]
+            if self.bug == Some(crate::seeded::SeededBug::AckBeforeStore) {
+                self.settle.let_go_early(&work);
+            }
             self.questions.drop_handled(&mut work).await;
             self.persist.persist(&mut work).await;
             let latest = self.questions.latest(&work).await;

@@ -230,13 +230,16 @@ impl Router {
             redrive: topics.redrive.as_str().into(),
         };
         let lanes = Fair::new(Bounds::default(), self.config.weights.clone());
-        Intake::new(
+        let intake = Intake::new(
             Arc::clone(&self.config.node),
             Arc::clone(&self.ladder),
             topics,
             lanes,
             overflow,
-        )
+        );
+        #[cfg(feature = "seeded-bugs")]
+        let intake = intake.with_bug(self.config.seeded_bug);
+        intake
     }
 
     fn pipeline(
@@ -251,8 +254,12 @@ impl Router {
             producer: self.producer.clone(),
             holds: Arc::clone(holds),
             meters: self.meters.clone(),
+            #[cfg(feature = "seeded-bugs")]
+            bug: self.config.seeded_bug,
         });
         Ok(Pipeline {
+            #[cfg(feature = "seeded-bugs")]
+            bug: self.config.seeded_bug,
             batching: self.config.batching,
             clock: self.deps.clock.clone(),
             listen: Listen {

@@ -35,7 +35,7 @@ pub(crate) struct Found {
     pub(crate) number: u64,
     /// The lowest unfinished record of the notifications partition.
     pub(crate) from: i64,
-    /// Where that partition ended.
+    /// Where that partition ended after the overflow was looked through.
     pub(crate) end: i64,
     /// Tenant, offset, and place in the notifications partition. Of a tenant's records that keep no order with what
     /// is unfinished there, only the last.
@@ -52,26 +52,41 @@ pub(crate) struct Taker {
     pub(crate) holds: Arc<Holds>,
 }
 
-/// Offsets of every partition: oldest and end.
-type Ends = HashMap<i32, (i64, i64)>;
-
 impl Taker {
     /// Looks through partition after partition until there are no more.
     pub(crate) async fn run(&self, mut asked: mpsc::Receiver<TakeOver>, found: mpsc::Sender<Found>) {
         let mut batch = Vec::with_capacity(AT_ONCE);
         while asked.recv_many(&mut batch, AT_ONCE).await > 0 {
             let mut attempts = self.holds.attempts(Site::TakeOver);
-            let (committed, ends, overflow) = self.places(&mut attempts).await;
+            let committed = self
+                .ask(&mut attempts, || {
+                    self.admin.committed(&self.group, &self.notifications)
+                })
+                .await;
+            let committed: HashMap<_, _> = committed.into_iter().collect();
+            let overflow = self.ends(&self.overflow, &mut attempts).await;
+            let mut looked = Vec::with_capacity(batch.len());
             for take_over in batch.drain(..) {
                 let partition = take_over.partition;
-                let (oldest, end) = ends.get(&partition).copied().unwrap_or_default();
-                let from = committed.get(&partition).copied().flatten();
-                let to = overflow.get(&partition).map_or(0, |(_, end)| *end);
-                let from = from.unwrap_or(oldest).max(oldest);
-                let records = self.look(take_over, to, from..end, &mut attempts).await;
+                let from = committed.get(&partition).copied().flatten().unwrap_or(0);
+                let to = overflow.get(&partition).copied().unwrap_or(0);
+                let records = self.look(take_over, to, from, &mut attempts).await;
+                looked.push((take_over, from, records));
+            }
+            // After all that was found: it came from below.
+            let ends = self.ends(&self.notifications, &mut attempts).await;
+            for (
+                TakeOver {
+                    partition, number, ..
+                },
+                from,
+                records,
+            ) in looked
+            {
+                let end = ends.get(&partition).copied().unwrap_or(0);
                 let answer = Found {
                     partition,
-                    number: take_over.number,
+                    number,
                     from,
                     end,
                     records,
@@ -83,36 +98,34 @@ impl Taker {
         }
     }
 
-    /// What is committed of the notifications topic, and then where it and the overflow end.
-    async fn places(&self, attempts: &mut Attempts<'_>) -> (HashMap<i32, Option<i64>>, Ends, Ends) {
+    /// Where the partitions of a topic end.
+    async fn ends(&self, topic: &str, attempts: &mut Attempts<'_>) -> HashMap<i32, i64> {
+        let ends = self.ask(attempts, || self.admin.ends(topic)).await;
+        ends.into_iter()
+            .map(|(partition, _, end)| (partition, end))
+            .collect()
+    }
+
+    async fn ask<T, F>(&self, attempts: &mut Attempts<'_>, ask: impl Fn() -> F) -> T
+    where
+        F: Future<Output = Result<T, BusError>>,
+    {
         loop {
-            match self.try_places().await {
-                Ok(places) => {
+            match ask().await {
+                Ok(answer) => {
                     attempts.succeeded(Dependency::Kafka);
-                    return places;
+                    return answer;
                 }
                 Err(error) => attempts.wait(Dependency::Kafka, &error.to_string()).await,
             }
         }
     }
 
-    async fn try_places(&self) -> Result<(HashMap<i32, Option<i64>>, Ends, Ends), BusError> {
-        let committed = self.admin.committed(&self.group, &self.notifications).await?;
-        let ends = |ends: Vec<(i32, i64, i64)>| {
-            let ends = ends.into_iter();
-            ends.map(|(partition, oldest, end)| (partition, (oldest, end)))
-                .collect()
-        };
-        let notifications = ends(self.admin.ends(&self.notifications).await?);
-        let overflow = ends(self.admin.ends(&self.overflow).await?);
-        Ok((committed.into_iter().collect(), notifications, overflow))
-    }
-
     async fn look(
         &self,
         TakeOver { partition, from, .. }: TakeOver,
         to: i64,
-        unread: std::ops::Range<i64>,
+        unread: i64,
         attempts: &mut Attempts<'_>,
     ) -> Vec<(TenantId, i64, Option<i64>)> {
         let mut found = Seen::default();
@@ -123,7 +136,7 @@ impl Taker {
                     attempts.succeeded(Dependency::Kafka);
                     page.records
                         .iter()
-                        .for_each(|record| found.see(record, &self.notifications, &unread));
+                        .for_each(|record| found.see(record, &self.notifications, unread));
                     // A range that holds nothing at its end is through.
                     if page.records.is_empty() && page.next <= next {
                         break;
@@ -145,13 +158,13 @@ struct Seen {
 }
 
 impl Seen {
-    fn see(&mut self, record: &Record, notifications: &str, unread: &std::ops::Range<i64>) {
+    fn see(&mut self, record: &Record, notifications: &str, unread: i64) {
         let tenant = record
             .headers
             .text(headers::TENANT)
             .and_then(|text| text.parse::<TenantId>().ok());
         let Some(tenant) = tenant else { return };
-        let place = place_of(record, notifications).filter(|place| unread.contains(place));
+        let place = place_of(record, notifications).filter(|place| *place >= unread);
         match place {
             Some(place) => self.unread.push((tenant, record.offset, Some(place))),
             None => {

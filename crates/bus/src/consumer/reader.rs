@@ -307,7 +307,8 @@ impl Reader {
 
 /// A record was left out, so that its partition is read to behind it.
 fn left_out(passed: &mut Vec<(TopicPartition, i64)>, record: &Record) {
-    let same = |(p, _): &&mut (TopicPartition, i64)| p.partition == record.partition && p.topic == record.topic;
+    let same =
+        |(p, _): &&mut (TopicPartition, i64)| p.partition == record.partition && p.topic == record.topic;
     match passed.iter_mut().find(same) {
         Some((_, next)) => *next = record.offset + 1,
         None => {
