@@ -34,7 +34,7 @@ smoke: release ## Check a running instance: POST, frame, Kafka record, stored st
 	@exec $(CARILLON) smoke $(ARGS)
 
 .PHONY: test
-test: tools format lint unit cluster cluster-kill deny ## Everything: formatting, lints, all tests on both lanes, licences and bans.
+test: tools format lint unit cluster chaos-short deny ## Everything: formatting, lints, all tests on both lanes, licences and bans.
 	@echo "make test: passed"
 
 # need PROGRAM PACKAGE: installs what brings a program, where that is missing and can be installed.
@@ -64,17 +64,28 @@ unit: ## Build and run the tests of every package, stacks on the embedded broker
 cluster: tools ## The tests that need three Kafka brokers and Cassandra, on servers of their own.
 	$(call lane,build,cargo test --locked --workspace --all-features --no-run)
 	$(call lane,cluster,$(TARGET)/debug/cluster -- cargo test --locked --workspace --all-features -- \
-	  --ignored --skip under_kill:: --test-threads $(or $(THREADS),4))
+	  --ignored --skip under_chaos:: --skip seeded:: --test-threads $(or $(THREADS),4))
 
-KILL_CLUSTER = cargo test --locked --workspace --all-features --test cluster_kill -- --ignored --nocapture
+# Each run starts servers of its own. SEED, MINUTES and KINDS are read by the test: docs/testing.md.
+CHAOS = cargo test --locked --workspace --all-features --test chaos -- --ignored --nocapture
+CHAOS_cluster := under_chaos::whatever_is_struck_every_rule_holds_on_the_cluster
+CHAOS_embedded := under_chaos::whatever_is_struck_every_rule_holds_on_one_machine
+LANE ?= cluster
 
-.PHONY: cluster-kill
-cluster-kill: tools ## Each role, a broker and Cassandra killed under load, once.
-	$(call lane,cluster-kill,$(KILL_CLUSTER))
+.PHONY: chaos
+chaos: tools ## Faults drawn from SEED under load, MINUTES (10) long, on LANE=cluster or embedded; every rule checked.
+	$(call lane,chaos $(LANE),$(CHAOS) $(CHAOS_$(LANE)))
 
-.PHONY: kill-cluster
-kill-cluster: tools ## The same, KILLS times (5).
-	$(call lane,kill-cluster,KILLS=$(or $(KILLS),5) $(KILL_CLUSTER))
+# Recovery times are held against half as much again: a machine that runs tests is busy otherwise.
+CHAOS_SHORT = SEED=$(or $(SEED),1) RECOVERY_PERCENT=150
+.PHONY: chaos-short
+chaos-short: tools ## The same in three minutes, and half a minute on the embedded stack.
+	$(call lane,chaos cluster,$(CHAOS_SHORT) MINUTES=3 $(CHAOS) $(CHAOS_cluster))
+	$(call lane,chaos embedded,$(CHAOS_SHORT) MINUTES=0.5 $(CHAOS) $(CHAOS_embedded))
+
+.PHONY: chaos-checked
+chaos-checked: tools ## The checker of chaos runs checked: each seeded bug must be caught.
+	$(call lane,chaos-checked,$(CHAOS) seeded:: --test-threads 1)
 
 .PHONY: deny
 deny: $(DENY) ## Check licences and bans.
@@ -94,6 +105,7 @@ bench: release ## Measure everything on embedded parts; prints tables and writes
 	cargo build --locked --release -p carillon-loadtest
 	cargo build --locked --release -p carillon-ingest --example bare_handler
 	$(BENCH) --bench produce_consume
+	$(BENCH) --bench ladder
 	$(BENCH) --bench writes
 	$(BENCH) --bench full_path
 	$(LOADTEST) ingest --bare $(BARE)/bare_handler

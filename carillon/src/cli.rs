@@ -8,7 +8,8 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 
 use crate::commands::{
-    broker, config, demo, fanout, ingest, listen, router, schemas, send, smoke, store, token, topics, up,
+    broker, cancel, config, demo, dlq, fanout, ingest, listen, replay, router, schemas, send, smoke, store,
+    token, topics, up,
 };
 
 /// Multi-tenant, real-time notifications on Kafka.
@@ -40,10 +41,17 @@ pub(crate) enum Command {
     Broker(Box<broker::Args>),
     /// Publish notifications: one from the arguments, or one per line from standard input.
     Send(Box<send::Args>),
+    /// Take a scheduled notification back before it is due.
+    Cancel(Box<cancel::Args>),
     /// Receive notifications of channels, as lines or as NDJSON.
     Listen(Box<listen::Args>),
     /// Show it all in eight steps: two tenants, four subscribers, isolation, last-N, a drop and a resume.
     Demo(Box<demo::Args>),
+    /// See a tenant's dead letters, put them back in, throw them away.
+    #[command(subcommand)]
+    Dlq(dlq::Command),
+    /// Dispatch stored notifications again.
+    Replay(Box<replay::Args>),
     /// Mint and inspect tokens.
     #[command(subcommand)]
     Token(token::Command),
@@ -73,7 +81,10 @@ impl Command {
             Self::Fanout(args) => args.run().await,
             Self::Broker(args) => args.run().await,
             Self::Send(args) => args.run().await,
+            Self::Cancel(args) => args.run().await,
             Self::Listen(args) => args.run().await,
+            Self::Dlq(command) => command.run().await,
+            Self::Replay(args) => args.run().await,
             Self::Demo(args) => args.run().await,
             Self::Token(command) => command.run(),
             Self::Topics(command) => command.run().await,
@@ -114,7 +125,7 @@ mod tests {
     fn every_command_shows_an_example_that_it_accepts() {
         let mut found = Vec::new();
         leaves(&Cli::command(), "carillon", &mut found);
-        assert_eq!(found.len(), 19, "{found:?}");
+        assert_eq!(found.len(), 25, "{found:?}");
         for (path, help) in found {
             let example = help
                 .lines()

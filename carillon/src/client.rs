@@ -6,11 +6,13 @@
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, Result};
+use carillon_auth::inspect;
 use carillon_chassis::config;
-use carillon_client::Connection;
+use carillon_client::{ClientError, Connection};
+use carillon_schemas::{TenantId, claims::TENANT_CLAIMS, problem::ProblemCode};
 use clap::Args;
 
-use crate::{settings::Settings, stack::TOKEN_FILE};
+use crate::{output::Usage, settings::Settings, stack::TOKEN_FILE};
 
 /// Where `up` listens without being told.
 const URL: &str = "http://127.0.0.1:8080";
@@ -28,6 +30,55 @@ pub(crate) struct ClientArgs {
     /// A file with the token.
     #[arg(long, value_name = "FILE")]
     pub(crate) token_file: Option<PathBuf>,
+}
+
+/// `--tenant`, where a route names it.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct TenantArgs {
+    /// The tenant [default: the token's].
+    #[arg(long, value_name = "ID")]
+    tenant: Option<TenantId>,
+}
+
+impl TenantArgs {
+    /// The tenant that was named, or the one that the token speaks for. The server verifies the token; this only
+    /// reads it.
+    pub(crate) fn of(&self, server: &ClientArgs) -> Result<TenantId> {
+        if let Some(tenant) = &self.tenant {
+            return Ok(tenant.clone());
+        }
+        let token = server.find_token()?;
+        let claims = token
+            .and_then(|token| inspect(&token).ok())
+            .map(|token| token.claims);
+        let claim = |claims: serde_json::Value| {
+            let mut names = TENANT_CLAIMS.iter();
+            names.find_map(|name| claims.get(*name)?.as_str()?.parse().ok())
+        };
+        let unknown = || Usage("no tenant: give --tenant, or a token that names one".to_owned());
+        Ok(claims.and_then(claim).ok_or_else(unknown)?)
+    }
+}
+
+/// Adds what to do to errors that people meet first.
+pub(crate) fn explain(error: ClientError) -> anyhow::Error {
+    let hint = match &error {
+        ClientError::Unreachable { .. } => Some("is `carillon up` running?"),
+        ClientError::Problem { problem, .. } => match problem.code {
+            ProblemCode::TokenMissing | ProblemCode::TokenInvalid | ProblemCode::TokenExpired => {
+                Some("give a token with --token, --token-file or CARILLON_TOKEN")
+            }
+            ProblemCode::ScopeMissing => {
+                Some("`carillon token mint --scope …` makes one for an `up` on this machine")
+            }
+            _ => None,
+        },
+        _ => None,
+    };
+    match hint {
+        Some(hint) => anyhow::anyhow!("{error} ({hint})"),
+        None => error.into(),
+    }
 }
 
 impl ClientArgs {

@@ -7,6 +7,8 @@
 mod cli;
 mod client;
 mod commands;
+mod job;
+mod moment;
 mod output;
 mod settings;
 mod stack;

@@ -64,6 +64,36 @@ pub(crate) fn note(text: impl Display) {
     writeln!(io::stderr().lock(), "{text}").unwrap_or_default();
 }
 
+/// The text without what could move a terminal's cursor or change its colours: it came from somebody else.
+pub(crate) fn plain(text: &str) -> String {
+    let shown = |c: char| if c.is_control() { '\u{fffd}' } else { c };
+    text.chars().map(shown).collect()
+}
+
+/// Writes rows under their headings, in columns as wide as their widest cell; the last column ends as it ends.
+pub(crate) fn table<const N: usize>(headings: [&str; N], rows: &[[String; N]]) -> Result<()> {
+    let rows: Vec<[String; N]> = rows
+        .iter()
+        .map(|row| row.each_ref().map(|cell| plain(cell)))
+        .collect();
+    let mut widths = headings.map(|heading| heading.chars().count());
+    for row in &rows {
+        for (width, cell) in widths.iter_mut().zip(row) {
+            *width = cell.chars().count().max(*width);
+        }
+    }
+    let joined = |cells: [&str; N]| {
+        let padded = cells
+            .iter()
+            .zip(widths)
+            .map(|(cell, width)| format!("{cell:<width$}"));
+        padded.collect::<Vec<_>>().join("  ").trim_end().to_owned()
+    };
+    line(ink(Ink::Dim, joined(headings)))?;
+    rows.iter()
+        .try_for_each(|row| line(joined(row.each_ref().map(String::as_str))))
+}
+
 /// The text in this ink where standard output is a terminal.
 pub(crate) fn ink(ink: Ink, text: impl Display) -> String {
     if !io::stdout().is_terminal() || std::env::var_os("NO_COLOR").is_some() {

@@ -9,9 +9,12 @@ mod collector;
 mod repeats;
 mod which;
 
-use std::sync::{
-    Arc,
-    atomic::{AtomicBool, AtomicU32, Ordering},
+use std::{
+    collections::HashMap,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, AtomicU32, Ordering},
+    },
 };
 
 use carillon_chassis::clock::Clock;
@@ -83,11 +86,37 @@ const EXPIRED: &str = "expired";
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct NoRoom;
 
+/// What the collector has not taken over yet. Bounded: what comes when it is full is lost and counted.
+#[derive(Default)]
+struct Inbox {
+    /// With its time.
+    told: Vec<(Told, u64)>,
+    /// Acknowledgements among it.
+    acks: usize,
+    acks_of: HashMap<TenantId, usize>,
+}
+
+impl Inbox {
+    /// Acknowledgements come as fast as clients like: they take half of the room at most, those of one tenant an
+    /// eighth.
+    fn has_room(&mut self, told: &Told, most: usize) -> bool {
+        if self.told.len() >= most {
+            return false;
+        }
+        let Told::Acknowledged(tenant, _) = told else {
+            return true;
+        };
+        let of_tenant = self.acks_of.entry(tenant.clone()).or_default();
+        let has_room = self.acks < (most / 2).max(1) && *of_tenant < (most / 8).max(1);
+        *of_tenant += usize::from(has_room);
+        self.acks += usize::from(has_room);
+        has_room
+    }
+}
+
 /// Where sessions tell what happened.
 pub(crate) struct Receipts {
-    /// What the collector has not taken over yet, with its time. Bounded: what comes when it is full is lost
-    /// and counted.
-    inbox: Mutex<Vec<(Told, u64)>>,
+    inbox: Mutex<Inbox>,
     most: usize,
     /// Told when something comes into the empty inbox.
     some: Notify,
@@ -142,11 +171,11 @@ impl Receipts {
     fn put(&self, told: Told) -> bool {
         let at = self.clock.unix_ms();
         let mut inbox = self.inbox.lock();
-        if inbox.len() >= self.most {
+        if !inbox.has_room(&told, self.most) {
             return false;
         }
-        inbox.push((told, at));
-        let first = inbox.len() == 1;
+        inbox.told.push((told, at));
+        let first = inbox.told.len() == 1;
         drop(inbox);
         if first {
             self.some.notify_one();
@@ -191,11 +220,24 @@ pub(crate) mod tests {
         let receipts = Receipts::new(10, Clock::manual(7), Arc::new(RoleMetrics::new(&Metrics::new())));
         let tally = any_tally();
         (0..5).for_each(|_| receipts.took(&tally));
-        let inbox = std::mem::take(&mut *receipts.inbox.lock());
+        let inbox = std::mem::take(&mut *receipts.inbox.lock()).told;
         assert_eq!((inbox.len(), inbox[0].1), (1, 7));
         assert_eq!(tally.fresh.swap(0, Ordering::AcqRel), 5);
         receipts.took(&tally);
-        assert_eq!(receipts.inbox.lock().len(), 1);
+        assert_eq!(receipts.inbox.lock().told.len(), 1);
+    }
+
+    #[test]
+    fn a_tenant_that_acknowledges_without_end_leaves_room_for_others_and_for_counts() {
+        let receipts = Receipts::new(64, Clock::manual(7), Arc::new(RoleMetrics::new(&Metrics::new())));
+        let taken = |tenant: &str| {
+            let tenant: TenantId = tenant.parse().unwrap();
+            let acks = (0..99).map(|n| receipts.acknowledge(&tenant, NotificationId::from_bytes([n; 16])));
+            acks.filter(Result::is_ok).count()
+        };
+        assert_eq!(["a", "b", "c", "d", "e"].map(taken), [8, 8, 8, 8, 0]);
+        (0..32).for_each(|_| receipts.took(&any_tally()));
+        assert_eq!(receipts.inbox.lock().told.len(), 64);
     }
 
     #[test]
@@ -212,6 +254,6 @@ pub(crate) mod tests {
             [DELIVERED, ACKNOWLEDGED, EXPIRED].map(|what| lost(&metrics, what)),
             ["3", "1", "1"]
         );
-        assert_eq!(receipts.inbox.lock().len(), 1);
+        assert_eq!(receipts.inbox.lock().told.len(), 1);
     }
 }

@@ -38,6 +38,9 @@ pub struct RouterConfig {
     pub ladder: LadderBounds,
     /// How long work in flight may take to end after the shutdown began.
     pub drain: Duration,
+    /// A promise that is broken on purpose.
+    #[cfg(feature = "seeded-bugs")]
+    pub seeded_bug: Option<crate::seeded::SeededBug>,
     /// How often the store and Kafka are asked whether they are there, for readiness.
     pub probe_every: Duration,
 }
@@ -74,6 +77,8 @@ pub struct Batching {
     /// Records on their way behind the queues of the tenants, all batches together: how much work of others a
     /// record finds before it.
     pub on_the_way: usize,
+    /// Records on their way to the overflow; when they are, more wait in memory, and in the end the consumer.
+    pub spilled: usize,
     /// Batches persisted and waiting for their dispatch; when they wait, nothing more is persisted.
     pub persisted: usize,
     /// Batches sent and waiting for Kafka's acknowledgement; when they wait, nothing more is sent.
@@ -90,6 +95,7 @@ impl Default for Batching {
             ahead: 8_192,
             in_flight_per_partition: 2_000,
             on_the_way: 4_096,
+            spilled: 1_024,
             persisted: 2,
             window: 8,
             acknowledged: 4,
@@ -114,6 +120,8 @@ impl RouterConfig {
             channel_limits: ChannelLimits::new(),
             ladder: LadderBounds::default(),
             drain: Duration::from_secs(10),
+            #[cfg(feature = "seeded-bugs")]
+            seeded_bug: None,
             probe_every: Duration::from_secs(1),
         }
     }
@@ -127,6 +135,7 @@ impl RouterConfig {
             b.ahead,
             b.in_flight_per_partition,
             b.on_the_way,
+            b.spilled,
             b.persisted,
             self.ladder.in_flight_per_partition,
             b.window,

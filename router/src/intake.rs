@@ -7,7 +7,7 @@
 use std::sync::Arc;
 
 use bytes::Bytes;
-use carillon_bus::{Record, TopicPartition};
+use carillon_bus::{Batch, Record, TopicPartition};
 use carillon_schemas::{
     envelope,
     headers::{self, Headers},
@@ -18,6 +18,7 @@ use crate::{
     fair::Fair,
     ladder::Ladder,
     open,
+    overflow::{Found, Overflow},
     schedule::DueNow,
     sources::Source,
     travel::On,
@@ -39,35 +40,85 @@ pub(crate) struct Intake {
     ladder: Arc<Ladder>,
     topics: Topics,
     lanes: Fair<Item>,
+    overflow: Overflow,
     waiting: Waiting<Item>,
     poison: Vec<Ended>,
+    #[cfg(feature = "seeded-bugs")]
+    bug: Option<crate::seeded::SeededBug>,
 }
 
 impl Intake {
     /// Empty.
-    pub(crate) fn new(node: Arc<str>, ladder: Arc<Ladder>, topics: Topics, lanes: Fair<Item>) -> Self {
+    pub(crate) fn new(
+        node: Arc<str>,
+        ladder: Arc<Ladder>,
+        topics: Topics,
+        lanes: Fair<Item>,
+        overflow: Overflow,
+    ) -> Self {
         Self {
             node,
             ladder,
             topics,
             lanes,
+            overflow,
             waiting: Waiting::default(),
             poison: Vec::new(),
+            #[cfg(feature = "seeded-bugs")]
+            bug: None,
         }
     }
 
-    /// Records of the main group.
-    pub(crate) fn hear_main(&mut self, records: Vec<Record>, now_ms: u64) {
-        for record in records {
-            let on = if record.topic == self.topics.redrive {
-                On::Redrive
-            } else {
-                On::Notifications
-            };
-            if let Some(item) = self.open(record, on, Source::Main, now_ms) {
-                self.offer(item);
+    /// A seeded bug.
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) fn with_bug(self, bug: Option<crate::seeded::SeededBug>) -> Self {
+        Self { bug, ..self }
+    }
+
+    /// Records of the main group, and how far what was left out between them goes.
+    pub(crate) fn hear_main(&mut self, batch: Batch, now_ms: u64) {
+        for record in batch.records {
+            let redrive = record.topic == self.topics.redrive;
+            let on = if redrive { On::Redrive } else { On::Notifications };
+            let (partition, next) = (record.partition, record.offset + 1);
+            let item = self.open(record, on, Source::Main, now_ms);
+            match item {
+                // Its rate is bounded by its job, and its lane by its weight.
+                Some(item) if redrive => self.lanes.push(item, Instant::now()),
+                Some(item) => self.overflow.hear(item, &mut self.lanes),
+                None => {}
+            }
+            if !redrive {
+                self.overflow.heard(partition, next);
             }
         }
+        for (place, next) in batch.passed {
+            if place.topic == self.topics.notifications {
+                self.overflow.heard(place.partition, next);
+            }
+        }
+        self.overflow.advance(&mut self.lanes);
+    }
+
+    /// Records of the overflow.
+    pub(crate) fn hear_overflow(&mut self, records: Vec<Record>, now_ms: u64) {
+        for record in records {
+            if let Some(item) = self.open(record, On::Overflow, Source::Overflow, now_ms) {
+                self.overflow.follow(item);
+            }
+        }
+        self.overflow.advance(&mut self.lanes);
+    }
+
+    /// It is known what the overflow of a partition holds.
+    pub(crate) fn hear_found(&mut self, found: Found) {
+        self.overflow.found(found, &mut self.lanes);
+        self.overflow.advance(&mut self.lanes);
+    }
+
+    /// What goes to the overflow and comes from there.
+    pub(crate) fn overflow(&mut self) -> &mut Overflow {
+        &mut self.overflow
     }
 
     /// Records of the ladder.
@@ -87,6 +138,11 @@ impl Intake {
     }
 
     fn open(&mut self, record: Record, on: On, source: Source, now_ms: u64) -> Option<Item> {
+        #[cfg(feature = "seeded-bugs")]
+        let record = match self.bug {
+            Some(crate::seeded::SeededBug::SkipTenantCheck) => crate::seeded::believe_the_envelope(record),
+            _ => record,
+        };
         match open::item(record, on, source, &self.node, now_ms) {
             Ok(item) => Some(item),
             Err(ended) => {
@@ -128,16 +184,20 @@ impl Intake {
         self.poison.is_empty() && self.lanes.is_empty()
     }
 
-    /// Takes out what another router is about to get. (Poison goes on: its end is certain.)
-    pub(crate) fn revoke(&mut self, partitions: &[TopicPartition]) -> Vec<Item> {
-        let mut gone = self.lanes.drop_partitions(partitions);
-        gone.extend(self.waiting.revoke(partitions));
+    /// Takes out what another router is about to get. (Poison goes on: its end is certain.) `of_notifications` are
+    /// those of the notifications topic among them.
+    pub(crate) fn revoke(&mut self, partitions: &[TopicPartition], of_notifications: &[i32]) -> Vec<Item> {
+        let (mut gone, mirrors) = self.overflow.disown(of_notifications);
+        let partitions = [partitions, &mirrors].concat();
+        gone.extend(self.lanes.drop_partitions(&partitions));
+        gone.extend(self.waiting.revoke(&partitions));
         gone
     }
 
     /// What is begun now: the checks apart from the others, because they are not stored again.
     pub(crate) fn take(&mut self, records: usize, bytes: usize) -> Vec<Work> {
         let items = self.lanes.take(records, bytes, Instant::now());
+        self.overflow.advance(&mut self.lanes);
         let poison = std::mem::take(&mut self.poison);
         let (checks, items): (Vec<_>, Vec<_>) = items.into_iter().partition(|item| item.travel.check);
         let mut works = Vec::with_capacity(2);

@@ -21,9 +21,11 @@ mod hold;
 mod intake;
 mod jobs;
 mod ladder;
+mod listen;
 mod metrics;
 mod moves;
 mod open;
+mod overflow;
 mod persist;
 mod pipeline;
 mod poison;
@@ -32,6 +34,8 @@ mod questions;
 mod receipts;
 mod router;
 mod schedule;
+#[cfg(feature = "seeded-bugs")]
+pub mod seeded;
 mod settle;
 #[cfg(test)]
 mod sim;

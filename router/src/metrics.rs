@@ -33,6 +33,7 @@ pub(crate) struct Meters {
     retries: CounterVec,
     retries_legacy: Counter,
     lateness: Histogram,
+    pub(crate) overflowed: Counter,
     ends: [Counter; 3],
     finished: [Counter; 2],
     pub(crate) republished: Counter,
@@ -87,6 +88,10 @@ impl Meters {
                 "carillon_router_ladder_lateness_seconds",
                 "Time from when a record of the ladder was due to its handling",
                 &LATENESS_BUCKETS,
+            ),
+            overflowed: metrics.counter(
+                "carillon_router_overflowed_total",
+                "Records that did not fit their tenant's lane and were written to the overflow",
             ),
             ends: Self::ends(metrics),
             finished: Self::finished(metrics),

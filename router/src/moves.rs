@@ -18,6 +18,8 @@ pub(crate) struct Moves {
     pub(crate) producer: Producer,
     pub(crate) holds: Arc<Holds>,
     pub(crate) meters: Meters,
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) bug: Option<crate::seeded::SeededBug>,
 }
 
 impl Moves {
@@ -31,6 +33,10 @@ impl Moves {
             error!(%topic, unwritten, error = %error, "records not moved, their partitions wait");
             if site == Site::DeadLetters {
                 self.meters.dead_letter_failures.inc();
+            }
+            #[cfg(feature = "seeded-bugs")]
+            if site == Site::DeadLetters && self.bug == Some(crate::seeded::SeededBug::DropFailedDeadLetter) {
+                break;
             }
             let reason = format!("{topic}: {error}");
             attempts.wait(Dependency::Kafka, &reason).await;

@@ -5,7 +5,9 @@
 
 use std::{sync::Arc, time::Duration};
 
-use carillon_bus::{BusConfig, ConsumerOptions, Event, GroupConsumer, Producer};
+use carillon_bus::{
+    Admin, BusConfig, ConsumerOptions, Event, Follower, GroupConsumer, Producer, RangeReader,
+};
 use carillon_chassis::{
     clock::Clock,
     metrics::Metrics,
@@ -28,8 +30,10 @@ use crate::{
     hold::{Dependency, Holds, Waits},
     intake::{Intake, Topics},
     ladder::Ladder,
+    listen::Listen,
     metrics::{Held, Meters},
     moves::Moves,
+    overflow::{Overflow, Taker, Writer},
     persist::Persist,
     pipeline::Pipeline,
     probe::Probe,
@@ -39,6 +43,9 @@ use crate::{
     sources::{Inlets, Sources},
     trail::Trail,
 };
+
+/// Most records of the overflow in one batch.
+const OVERFLOW_BATCH: usize = 128;
 
 /// What a group hands over.
 type Events = mpsc::Receiver<Event>;
@@ -100,15 +107,20 @@ impl Router {
     /// [`RouterError::StillInFlight`] when the drain took too long.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RouterError> {
         let _stopped = Stopped(self.consuming.clone());
-        let (sources, main, ladder) = self.sources()?;
+        let (sources, [main, ladder, overflow]) = self.sources()?;
         let holds = Arc::new(self.holds(&sources));
         let (beside, handles) = Beside::new(&self.config, &self.deps, &self.producer, &holds)?;
         let Handles { trail, schedule, due } = handles;
-        let inlets = Inlets { main, ladder, due };
-        let pipeline = self.pipeline(&sources, &holds, &trail, schedule);
+        let inlets = Inlets {
+            main,
+            ladder,
+            overflow,
+            due,
+        };
+        let pipeline = self.pipeline(&sources, &holds, &trail, schedule)?;
         let probe = self.probe(&holds);
         let both = async {
-            let intake = self.intake();
+            let intake = self.intake(&sources);
             tokio::try_join!(pipeline.run(intake, inlets, &shutdown), beside.run(&shutdown))
         };
         info!(
@@ -134,7 +146,7 @@ impl Router {
         ended.and(closed.map_err(RouterError::from))
     }
 
-    fn sources(&self) -> Result<(Arc<Sources>, Events, Events), RouterError> {
+    fn sources(&self) -> Result<(Arc<Sources>, [Events; 3]), RouterError> {
         let deps = &self.deps;
         let join = |group: &str, topics: &[String], options| {
             GroupConsumer::start(&deps.bus, group, topics, options, &deps.metrics, &deps.tasks)
@@ -145,8 +157,21 @@ impl Router {
         let (main, main_events) = join(&self.config.group, &of_main, self.consumer_options())?;
         let group = format!("{}-ladder", self.config.group);
         let (ladder, ladder_events) = join(&group, &of_ladder, self.ladder_options())?;
-        let sources = Sources { main, ladder };
-        Ok((Arc::new(sources), main_events, ladder_events))
+        let group = format!("{}-overflow", self.config.group);
+        let (follower, overflow_events) = Follower::start(
+            &deps.bus,
+            &group,
+            &topics.overflow,
+            self.follower_options(),
+            &deps.metrics,
+            &deps.tasks,
+        )?;
+        let sources = Sources {
+            main,
+            ladder,
+            follower,
+        };
+        Ok((Arc::new(sources), [main_events, ladder_events, overflow_events]))
     }
 
     fn consumer_options(&self) -> ConsumerOptions {
@@ -155,6 +180,17 @@ impl Router {
             queue: batching.ahead,
             batch: batching.records,
             in_flight_per_partition: batching.in_flight_per_partition,
+            ..ConsumerOptions::default()
+        }
+    }
+
+    /// What is in flight of the overflow is what its tenants' lanes take.
+    fn follower_options(&self) -> ConsumerOptions {
+        let batching = &self.config.batching;
+        ConsumerOptions {
+            queue: batching.in_flight_per_partition,
+            batch: batching.records.min(OVERFLOW_BATCH),
+            in_flight_per_partition: batching.in_flight_per_partition.div_ceil(2),
             ..ConsumerOptions::default()
         }
     }
@@ -186,19 +222,24 @@ impl Router {
         })
     }
 
-    fn intake(&self) -> Intake {
+    fn intake(&self, sources: &Arc<Sources>) -> Intake {
         let topics = &self.deps.bus.topics;
+        let overflow = Overflow::new(Arc::clone(sources), &topics.notifications, &topics.overflow);
         let topics = Topics {
             notifications: topics.notifications.as_str().into(),
             redrive: topics.redrive.as_str().into(),
         };
         let lanes = Fair::new(Bounds::default(), self.config.weights.clone());
-        Intake::new(
+        let intake = Intake::new(
             Arc::clone(&self.config.node),
             Arc::clone(&self.ladder),
             topics,
             lanes,
-        )
+            overflow,
+        );
+        #[cfg(feature = "seeded-bugs")]
+        let intake = intake.with_bug(self.config.seeded_bug);
+        intake
     }
 
     fn pipeline(
@@ -207,16 +248,29 @@ impl Router {
         holds: &Arc<Holds>,
         trail: &Arc<Trail>,
         schedule: ScheduleHandle,
-    ) -> Pipeline {
+    ) -> Result<Pipeline, RouterError> {
         let on_the_way = Arc::new(OnTheWay::default());
-        Pipeline {
+        let moves = Arc::new(Moves {
+            producer: self.producer.clone(),
+            holds: Arc::clone(holds),
+            meters: self.meters.clone(),
+            #[cfg(feature = "seeded-bugs")]
+            bug: self.config.seeded_bug,
+        });
+        Ok(Pipeline {
+            #[cfg(feature = "seeded-bugs")]
+            bug: self.config.seeded_bug,
             batching: self.config.batching,
             clock: self.deps.clock.clone(),
-            consuming: self.consuming.clone(),
-            notifications: self.deps.bus.topics.notifications.as_str().into(),
-            meters: self.meters.clone(),
-            sources: Arc::clone(sources),
-            schedule: schedule.clone(),
+            listen: Listen {
+                batching: self.config.batching,
+                clock: self.deps.clock.clone(),
+                consuming: self.consuming.clone(),
+                notifications: self.deps.bus.topics.notifications.as_str().into(),
+                meters: self.meters.clone(),
+                sources: Arc::clone(sources),
+                schedule: schedule.clone(),
+            },
             questions: Questions {
                 store: Arc::clone(&self.deps.store),
                 on_the_way: Arc::clone(&on_the_way),
@@ -235,9 +289,30 @@ impl Router {
                 limits: self.config.channel_limits.clone(),
                 ladder: Arc::clone(&self.ladder),
             },
+            overflow: Writer {
+                moves: Arc::clone(&moves),
+                sources: Arc::clone(sources),
+                topic: self.deps.bus.topics.overflow.as_str().into(),
+                meters: self.meters.clone(),
+            },
+            taker: self.taker(holds)?,
             dispatch: self.dispatch(holds),
-            settle: self.settle(sources, on_the_way, holds, (trail, schedule)),
-        }
+            settle: self.settle(sources, on_the_way, moves, (trail, schedule)),
+        })
+    }
+
+    fn taker(&self, holds: &Arc<Holds>) -> Result<Taker, RouterError> {
+        let RouterDeps {
+            bus, metrics, tasks, ..
+        } = &self.deps;
+        Ok(Taker {
+            admin: Admin::new(bus, metrics)?,
+            reader: RangeReader::new(bus, &bus.topics.overflow, 1, metrics, tasks)?,
+            group: self.config.group.clone(),
+            notifications: bus.topics.notifications.clone(),
+            overflow: bus.topics.overflow.clone(),
+            holds: Arc::clone(holds),
+        })
     }
 
     fn dispatch(&self, holds: &Arc<Holds>) -> Dispatch {
@@ -259,15 +334,11 @@ impl Router {
         &self,
         sources: &Arc<Sources>,
         on_the_way: Arc<OnTheWay>,
-        holds: &Arc<Holds>,
+        moves: Arc<Moves>,
         (trail, schedule): (&Arc<Trail>, ScheduleHandle),
     ) -> Settle {
         let topics = &self.deps.bus.topics;
-        let moves = Arc::new(Moves {
-            producer: self.producer.clone(),
-            holds: Arc::clone(holds),
-            meters: self.meters.clone(),
-        });
+        let holds = Arc::clone(&moves.holds);
         Settle {
             store: Arc::clone(&self.deps.store),
             sources: Arc::clone(sources),
@@ -288,7 +359,7 @@ impl Router {
                 overflow: topics.overflow.as_str().into(),
             },
             on_the_way,
-            holds: Arc::clone(holds),
+            holds,
             meters: self.meters.clone(),
             clock: self.deps.clock.clone(),
         }

@@ -5,8 +5,9 @@
 
 use std::time::Duration;
 
-use carillon_bus::{BusError, Event, GroupConsumer, Record};
+use carillon_bus::{BusError, Event, Follower, GroupConsumer, Record, consumer::Handle};
 use carillon_store::Scheduled;
+use futures_util::FutureExt;
 use tokio::sync::mpsc;
 
 use crate::schedule::DueNow;
@@ -19,7 +20,6 @@ pub(crate) enum Source {
     /// The ladder's group; it was due then, Unix milliseconds.
     Ladder { due_ms: u64 },
     /// The follower of the overflow topic.
-    #[allow(dead_code, reason = "read once the overflow is")]
     Overflow,
     /// The store's schedule, this row.
     Schedule(Scheduled),
@@ -29,12 +29,15 @@ pub(crate) enum Source {
 pub(crate) struct Sources {
     pub(crate) main: GroupConsumer,
     pub(crate) ladder: GroupConsumer,
+    /// Of the overflow: it has the partitions whose numbers are those of the notifications partitions here.
+    pub(crate) follower: Follower,
 }
 
 /// What the sources hand over.
 pub(crate) struct Inlets {
     pub(crate) main: mpsc::Receiver<Event>,
     pub(crate) ladder: mpsc::Receiver<Event>,
+    pub(crate) overflow: mpsc::Receiver<Event>,
     /// What is due of the schedule. When it is full, the scanner waits.
     pub(crate) due: mpsc::Receiver<DueNow>,
 }
@@ -56,21 +59,32 @@ impl Sources {
 
     /// Commits and leaves the groups.
     pub(crate) async fn close(self, deadline: Duration) -> Result<(), BusError> {
-        let (main, ladder) = tokio::join!(self.main.close(deadline), self.ladder.close(deadline));
-        main.and(ladder)
+        let (main, ladder, follower) = tokio::join!(
+            self.main.close(deadline),
+            self.ladder.close(deadline),
+            self.follower.close(deadline)
+        );
+        main.and(ladder).and(follower)
     }
 
-    fn group(&self, source: &Source) -> Option<&GroupConsumer> {
+    fn group(&self, source: &Source) -> Option<&Handle> {
         match source {
             Source::Main => Some(&self.main),
             Source::Ladder { .. } => Some(&self.ladder),
-            Source::Overflow | Source::Schedule(_) => None,
+            Source::Overflow => Some(&self.follower),
+            Source::Schedule(_) => None,
         }
+    }
+
+    /// These partitions of the overflow are another router's soon. Their end is not waited for here: the owner goes
+    /// on meanwhile.
+    pub(crate) fn unfollow(&self, partitions: &[i32]) {
+        let _ = self.follower.unassign(partitions).now_or_never();
     }
 
     /// Nothing more is fetched, or it is again.
     pub(crate) fn pause(&self, pause: bool) {
-        for group in [&self.main, &self.ladder] {
+        for group in [&*self.main, &*self.ladder, &*self.follower] {
             if pause {
                 group.pause();
             } else {

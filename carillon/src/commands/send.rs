@@ -4,18 +4,20 @@
 //! Always: the first line that is not accepted ends it, named by its number; what was printed was accepted.
 
 use anyhow::{Context, Result};
-use carillon_client::{ClientError, Publisher, Retry};
+use carillon_chassis::clock::Clock;
+use carillon_client::{Publisher, Retry};
 use carillon_schemas::{
-    ChannelName, CorrelationId, IdempotencyKey, TenantId, UserId,
+    ChannelName, CollapseKey, CorrelationId, IdempotencyKey, TenantId, UserId,
     http::Accepted,
-    notification::{Audience, Submission, SubmissionError},
+    notification::{Audience, Priority, Submission, SubmissionError},
     problem::FieldError,
 };
 use serde_json::value::RawValue;
 use tokio::io::{AsyncBufReadExt, BufReader};
 
 use crate::{
-    client::ClientArgs,
+    client::{ClientArgs, explain},
+    moment::Moment,
     output::{self, Format, OutputArgs, Usage},
 };
 
@@ -23,6 +25,7 @@ use crate::{
 #[derive(Debug, clap::Args)]
 #[command(after_help = "Example:
   carillon send --channel alerts 'disk almost full'
+  carillon send --channel alerts --deliver-at +10m --ttl 3600 --priority high 'maintenance begins'
   printf '%s\\n' '{\"channel\":\"alerts\",\"content\":\"one\"}' '{\"channel\":\"alerts\",\"content\":\"two\"}' | carillon send")]
 pub(crate) struct Args {
     /// The text. Without it, one JSON submission per line is read from standard input.
@@ -52,6 +55,21 @@ pub(crate) struct Args {
     /// An id that is kept from here to the screen.
     #[arg(long, value_name = "ID")]
     correlation_id: Option<CorrelationId>,
+    /// How urgent it is: low, normal or high.
+    #[arg(long, value_parser = priority)]
+    priority: Option<Priority>,
+    /// Not to be delivered after so many seconds.
+    #[arg(long, value_name = "SECONDS")]
+    ttl: Option<u32>,
+    /// A newer one of the channel with this key takes its place while it is undelivered.
+    #[arg(long, value_name = "KEY")]
+    collapse_key: Option<CollapseKey>,
+    /// Dispatch it again until a client acknowledges it.
+    #[arg(long)]
+    require_ack: bool,
+    /// Not before then: Unix milliseconds, RFC 3339, or +30s.
+    #[arg(long, value_name = "TIME", allow_hyphen_values = true)]
+    deliver_at: Option<Moment>,
     /// Repeating with the same key gives the same notification.
     #[arg(long, value_name = "KEY", requires = "content")]
     idempotency_key: Option<IdempotencyKey>,
@@ -94,6 +112,12 @@ impl Args {
     fn fill(&self, mut submission: Submission) -> Submission {
         submission.tenant_id = submission.tenant_id.or_else(|| self.tenant.clone());
         submission.channel = submission.channel.or_else(|| self.channel.clone());
+        submission.priority = submission.priority.or(self.priority);
+        submission.ttl_seconds = submission.ttl_seconds.or(self.ttl);
+        submission.collapse_key = submission.collapse_key.or_else(|| self.collapse_key.clone());
+        submission.require_ack = submission.require_ack.or(self.require_ack.then_some(true));
+        let deliver_at = self.deliver_at.map(|moment| moment.unix_ms(&Clock::system()));
+        submission.deliver_at = submission.deliver_at.or(deliver_at);
         submission
     }
 
@@ -122,6 +146,15 @@ impl Args {
     }
 }
 
+fn priority(name: &str) -> Result<Priority, String> {
+    match name {
+        "low" => Ok(Priority::Low),
+        "normal" => Ok(Priority::Normal),
+        "high" => Ok(Priority::High),
+        _ => Err("is low, normal or high".to_owned()),
+    }
+}
+
 fn told(error: &SubmissionError) -> String {
     let list = |errors: &[FieldError]| {
         let one = |e: &FieldError| format!("{} {}", e.path, e.message);
@@ -130,20 +163,5 @@ fn told(error: &SubmissionError) -> String {
     match error {
         SubmissionError::Json(text) => format!("is no JSON: {text}"),
         SubmissionError::Fields(errors) => list(errors),
-    }
-}
-
-/// Adds what to do to errors that people meet first.
-fn explain(error: ClientError) -> anyhow::Error {
-    let hint = match &error {
-        ClientError::Unreachable { .. } => Some("is `carillon up` running?"),
-        ClientError::Problem { problem, .. } if problem.status == 401 => {
-            Some("give a token with --token, --token-file or CARILLON_TOKEN")
-        }
-        _ => None,
-    };
-    match hint {
-        Some(hint) => anyhow::anyhow!("{error} ({hint})"),
-        None => error.into(),
     }
 }

@@ -18,6 +18,12 @@ use super::{
 const FILE: &str = "carillon.toml";
 /// Variables of the client commands, which are no settings.
 const CLIENT_VARIABLES: [&str; 2] = ["CARILLON_TOKEN", "CARILLON_URL"];
+/// The variable of tests that is no setting, in a binary that was built for them.
+const TEST_VARIABLE: Option<&str> = if cfg!(feature = "seeded-bugs") {
+    Some("CARILLON_SEEDED_BUG")
+} else {
+    None
+};
 /// Variables whose text is never read as a number, a list or a truth.
 const TEXT_VARIABLES: [&str; 6] = [
     "CARILLON_AUTH_HS256_SECRET",
@@ -93,7 +99,9 @@ pub(crate) fn load(config: &ConfigFlags, mut flags: Pairs) -> Result<Loaded<Sett
     flags.text("log.format", config.log_format.as_ref());
     let unnamed = || Some(PathBuf::from(FILE)).filter(|path| path.exists());
     let environment = config::environment().into_iter();
-    let environment = environment.filter(|(name, _)| !CLIENT_VARIABLES.contains(&name.as_str()));
+    let environment = environment.filter(|(name, _)| {
+        !CLIENT_VARIABLES.contains(&name.as_str()) && TEST_VARIABLE != Some(name.as_str())
+    });
     let layers = Layers {
         file: config.config.clone().or_else(unnamed),
         environment: environment.map(quote_text).collect(),

@@ -41,8 +41,22 @@ pub(crate) fn bus_config(settings: &Settings, role: &str) -> Result<BusConfig> {
 pub(crate) fn embedded_bus(settings: &Settings, bootstrap: &str, role: &str) -> BusConfig {
     let mut config = BusConfig::new(bootstrap);
     config.client_id = format!("carillon-{role}");
+    #[cfg(feature = "seeded-bugs")]
+    {
+        config.seeded_bug = seeded().and_then(|name| name.parse().ok());
+    }
     config.topics = Topics::with_ladder(&settings.topics.prefix, &settings.topics.retry_tiers);
     config
+}
+
+/// The bug that this process is to have, in a binary that was built for it.
+#[cfg(feature = "seeded-bugs")]
+#[allow(
+    clippy::disallowed_methods,
+    reason = "no setting, so that no release can have one"
+)]
+fn seeded() -> Option<String> {
+    std::env::var("CARILLON_SEEDED_BUG").ok()
 }
 
 /// How the topics are laid out, with this many copies where the settings do not say.
@@ -196,6 +210,10 @@ pub(crate) fn start_router(
     config.shards = shards;
     config.generation = GENERATION;
     config.channel_limits = channel_limits(settings);
+    #[cfg(feature = "seeded-bugs")]
+    {
+        config.seeded_bug = seeded().and_then(|name| name.parse().ok());
+    }
     config.drain = config.drain.min(drain(settings));
     let tasks = Tasks::new();
     let deps = RouterDeps {

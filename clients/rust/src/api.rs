@@ -1,17 +1,20 @@
-//! Reads: what became of a notification, what a tenant was sent, how the server does.
+//! Reads and orders: what became of a notification, what a tenant was sent, its dead letters, how the server does.
 //!
 //! In: ids and filters. Out: the typed bodies of the contract. Always: one request per call, bounded in time.
+
+mod operate;
 
 use carillon_schemas::{
     ChannelName, NotificationId, TenantId,
     http::{DeliveriesPage, NotificationState, RecentPage},
     status::Status,
 };
-use serde::{Deserialize, Serialize};
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+pub use self::operate::{AuditTrail, DeadLetters};
 use crate::{ClientError, Connection, error::excerpt, http::Http};
 
-/// Reads from one server.
+/// Reads from one server, and orders what is to be done there.
 #[derive(Debug, Clone)]
 pub struct Api {
     http: Http,
@@ -87,10 +90,17 @@ impl Api {
             ("channel", which.channel.as_ref().map(ToString::to_string)),
             ("since", which.since_ms.map(|ms| ms.to_string())),
         ];
-        let mut url = self
-            .http
-            .server
-            .route(&["v1", "tenants", tenant.as_str(), "deliveries"]);
+        self.page(&["v1", "tenants", tenant.as_str(), "deliveries"], query)
+            .await
+    }
+
+    /// A page of a route, with those parameters that are given.
+    async fn page<T: DeserializeOwned>(
+        &self,
+        segments: &[&str],
+        query: impl IntoIterator<Item = (&str, Option<String>)>,
+    ) -> Result<T, ClientError> {
+        let mut url = self.http.server.route(segments);
         for (name, value) in query {
             if let Some(value) = value {
                 url.query_pairs_mut().append_pair(name, &value);

@@ -61,6 +61,10 @@ impl Http {
         self.client.post(self.server.route(segments))
     }
 
+    pub(crate) fn delete(&self, segments: &[&str]) -> RequestBuilder {
+        self.client.delete(self.server.route(segments))
+    }
+
     /// Sends and reads the whole answer.
     pub(crate) async fn exchange(&self, request: RequestBuilder) -> Result<Answer, ClientError> {
         let response = request.send().await.map_err(|error| self.failed(&error))?;

@@ -28,7 +28,7 @@ mod http;
 mod listener;
 mod publisher;
 
-pub use api::{Api, Deliveries, Readiness, Unmet};
+pub use api::{Api, AuditTrail, DeadLetters, Deliveries, Readiness, Unmet};
 pub use connection::Connection;
 pub use error::ClientError;
 pub use listener::{Event, Listener, ListenerOptions};

@@ -18,6 +18,13 @@ use crate::{BusConfig, BusError, StartAt};
 
 mod watch;
 
+/// How many partitions' fetches fit into what is fetched ahead.
+const FETCHES_AHEAD: u64 = 8;
+/// Bytes of one partition in one fetch.
+const MIN_FETCH: u64 = 16 * 1024;
+/// Kafka's default.
+const MAX_FETCH: u64 = 1024 * 1024;
+
 /// Most events that are looked at for the reason of a failure.
 const EVENTS: usize = 100;
 
@@ -76,9 +83,17 @@ pub(crate) fn reader_settings(
         .set("fetch.wait.max.ms", millis(config.fetch_wait))
         .set("fetch.min.bytes", "1")
         .set("fetch.error.backoff.ms", "100")
-        .set("fetch.queue.backoff.ms", "20")
+        .set("fetch.queue.backoff.ms", "5")
         .set("queued.min.messages", "10000")
-        .set("queued.max.messages.kbytes", ahead_kib.to_string());
+        .set("queued.max.messages.kbytes", ahead_kib.to_string())
+        // One partition must not fill what is fetched ahead: the others would wait for room. (A larger record
+        // comes nevertheless.)
+        .set(
+            "fetch.message.max.bytes",
+            (u64::from(ahead_kib) * 1024 / FETCHES_AHEAD)
+                .clamp(MIN_FETCH, MAX_FETCH)
+                .to_string(),
+        );
     Ok(settings)
 }
 

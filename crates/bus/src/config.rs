@@ -38,6 +38,9 @@ pub struct BusConfig {
     pub fetch_wait: Duration,
     /// How often librdkafka's statistics become metrics: 5 s.
     pub statistics_every: Duration,
+    /// A promise that consumers break on purpose: none.
+    #[cfg(feature = "seeded-bugs")]
+    pub seeded_bug: Option<crate::seeded::SeededBug>,
 }
 
 impl BusConfig {
@@ -56,6 +59,8 @@ impl BusConfig {
             producer_kib: 64 * 1024,
             fetch_wait: Duration::from_millis(100),
             statistics_every: Duration::from_secs(5),
+            #[cfg(feature = "seeded-bugs")]
+            seeded_bug: None,
         }
     }
 }

@@ -26,7 +26,7 @@ use crate::{
         hand_over::HandOver,
         reader::{Reader, Source},
     },
-    offsets::LowWaterMarks,
+    offsets::{self, LowWaterMarks},
     thread::PollThread,
 };
 
@@ -46,8 +46,11 @@ mod wakes;
 /// Records of several partitions; those of one partition are in offset order.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Batch {
-    /// The records, at least one.
+    /// The records; none only where `passed` says something.
     pub records: Vec<Record>,
+    /// How far partitions are read behind these records, where records were left out because the owner before had
+    /// finished them.
+    pub passed: Vec<(TopicPartition, i64)>,
 }
 
 /// What the owner of a consumer is told, in the order in which it happened.
@@ -72,8 +75,8 @@ pub struct Handle {
 
 /// What the owner and the poll thread share.
 #[derive(Debug, Default)]
-struct Shared {
-    marks: Mutex<LowWaterMarks>,
+pub(crate) struct Shared {
+    pub(crate) marks: Mutex<LowWaterMarks>,
     /// A record was finished or let go, or notes were read.
     changed: Condvar,
     /// The owner wants everything paused.
@@ -133,6 +136,13 @@ impl Handle {
             mark.let_go(offset);
         }
         self.shared.changed.notify_all();
+    }
+
+    /// The lowest unfinished offset of a partition, or one above the highest that was read. None for a partition
+    /// that is not read here, and before its first record.
+    pub fn low_water(&self, topic: &str, partition: i32) -> Option<i64> {
+        let marks = self.shared.marks.lock();
+        marks.get(topic, partition).and_then(offsets::LowWaterMark::mark)
     }
 
     /// Whether a broker answered and none was lost since.

@@ -19,6 +19,8 @@ pub mod provision;
 pub mod range;
 pub mod record;
 pub mod security;
+#[cfg(feature = "seeded-bugs")]
+pub mod seeded;
 pub mod tail;
 mod thread;
 

@@ -1,4 +1,4 @@
-//! What a notification costs the store: persist and dispatched, in batches, with fsync.
+//! What a notification costs the store: persist and dispatched, in batches, with fsync; and what its delivery does.
 //!
 //! In: optionally a directory to write in, seconds, and a number of tenants. Out: notifications per second and CPU time for each,
 //! the store's own threads apart. Always: the work is the router's, batch by batch, and the store is real.
@@ -19,9 +19,13 @@ use std::{
 
 use carillon_chassis::{clock::Clock, metrics::Metrics};
 use carillon_loadtest::report::Report;
-use carillon_schemas::{NotificationId, TenantId};
+use carillon_schemas::{
+    NotificationId, TenantId,
+    status::{Stamp, Status},
+};
 use carillon_store::{
-    Dispatched, Fsync, NewNotification, NotificationStore, SqliteOptions, SqliteStore, conformance::facts,
+    Dispatched, Fact, Fsync, NewNotification, NotificationStore, SqliteOptions, SqliteStore,
+    conformance::facts,
 };
 
 const BATCH: usize = 256;
@@ -34,6 +38,8 @@ struct Case {
     fsync: Fsync,
     /// Batches on their way at once, as from several partitions.
     lanes: usize,
+    /// In which attempt it is delivered too, after the dispatch: in the first the fact stands in the row.
+    delivered: Option<u8>,
 }
 
 fn main() {
@@ -61,16 +67,31 @@ fn main() {
             name: "fsync full, 1 lane",
             fsync: Fsync::Full,
             lanes: 1,
+            delivered: None,
         },
         Case {
             name: "fsync full, 4 lanes",
             fsync: Fsync::Full,
             lanes: 4,
+            delivered: None,
         },
         Case {
             name: "fsync interval 100 ms, 4 lanes",
             fsync: Fsync::Interval(Duration::from_millis(100)),
             lanes: 4,
+            delivered: None,
+        },
+        Case {
+            name: "the same, delivered",
+            fsync: Fsync::Interval(Duration::from_millis(100)),
+            lanes: 4,
+            delivered: Some(1),
+        },
+        Case {
+            name: "the same, delivered in a second attempt",
+            fsync: Fsync::Interval(Duration::from_millis(100)),
+            lanes: 4,
+            delivered: Some(2),
         },
     ] {
         run(
@@ -105,7 +126,14 @@ fn run(case: &Case, directory: &std::path::Path, tenants: usize, length: Duratio
     let written: u64 = runtime.block_on(async {
         let mut lanes = tokio::task::JoinSet::new();
         for number in 0..case.lanes {
-            lanes.spawn(lane(Arc::clone(&store), number as u64, tenants, began + length));
+            let lane = lane(
+                Arc::clone(&store),
+                number as u64,
+                tenants,
+                began + length,
+                case.delivered,
+            );
+            lanes.spawn(lane);
         }
         lanes.join_all().await.into_iter().sum()
     });
@@ -130,7 +158,13 @@ fn run(case: &Case, directory: &std::path::Path, tenants: usize, length: Duratio
 }
 
 /// Writes batches one after another until the time is over.
-async fn lane(store: Arc<SqliteStore>, lane: u64, tenants: usize, until: Instant) -> u64 {
+async fn lane(
+    store: Arc<SqliteStore>,
+    lane: u64,
+    tenants: usize,
+    until: Instant,
+    delivered: Option<u8>,
+) -> u64 {
     let tenants: Vec<TenantId> = (0..tenants)
         .map(|n| format!("tenant-{n:02}").parse().unwrap())
         .collect();
@@ -141,6 +175,15 @@ async fn lane(store: Arc<SqliteStore>, lane: u64, tenants: usize, until: Instant
     let mut sent: Vec<Dispatched> = (0..BATCH)
         .map(|n| facts::dispatched(&tenants[n % tenants.len()], n as u64, 1, 1, now, "router-0"))
         .collect();
+    let stamp = delivered.map(|attempt| Stamp {
+        redrive: 0,
+        attempt,
+        status: Status::Delivered,
+    });
+    let mut notes: Vec<Fact> = stamp.map_or(Vec::new(), |stamp| {
+        let note = |n| facts::note(&tenants[n % tenants.len()], n as u64, stamp, now, "fanout-0");
+        (0..BATCH).map(note).collect()
+    });
     let mut written = 0;
     while Instant::now() < until {
         let now = Clock::system().unix_ms();
@@ -155,6 +198,10 @@ async fn lane(store: Arc<SqliteStore>, lane: u64, tenants: usize, until: Instant
         }
         store.persist(&new).await.unwrap();
         store.dispatched(&sent).await.unwrap();
+        for (note, sent) in notes.iter_mut().zip(&sent) {
+            (note.id, note.at_ms, note.sessions) = (sent.id, now + 2, Some(1));
+        }
+        store.note(&notes).await.unwrap();
     }
     written
 }

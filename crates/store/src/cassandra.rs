@@ -1,7 +1,7 @@
 //! The store of a cluster: Apache Cassandra or ScyllaDB.
 //!
 //! In: batches, from any task. Out: answers when a quorum of the replicas has it.
-//! Always: no write reads before it writes, claims excepted; nothing waits longer than the store's deadline.
+//! Always: no write reads before it writes, claims and new jobs excepted; nothing waits longer than the store's deadline.
 
 use std::{
     future::Future,

@@ -34,7 +34,9 @@ use crate::{
 ///   are equal.
 /// - **Read your writes:** a read that begins after a write has answered sees it.
 /// - **Retention:** what is older than the configured time is not in any answer, whether or not it was
-///   removed already. It counts from the last fact's time.
+///   removed already. It counts from a notification's last fact, and from its `deliver_at` where that is later;
+///   from when a job was saved last, and from the `at` of an entry of an audit trail. Dead letters stay for 30
+///   days at least. What waits in the schedule is found at any rate, for as long after it was due.
 /// - **Bounded:** every call ends within the store's deadline with an answer or
 ///   [`StoreError::Unavailable`]; a full queue is `Unavailable` at once. Cancelling a call is safe; whether
 ///   its write took effect is then unknown.
@@ -57,7 +59,8 @@ pub trait NotificationStore: Send + Sync + 'static {
     async fn dispatched(&self, batch: &[Dispatched]) -> Result<(), StoreError>;
 
     /// Records what happened to notifications beside. A `Delivered` or `Acknowledged` fact also stands for the
-    /// first time of its kind, the earliest of which stays.
+    /// first time of its kind, the earliest of which stays, over all attempts and redrives. Of the sessions that a
+    /// process tells with a `Delivered` fact the most stay.
     ///
     /// # Errors
     /// As in the promises above.
@@ -101,20 +104,23 @@ pub trait NotificationStore: Send + Sync + 'static {
     /// As in the promises above.
     async fn schedule(&self, batch: &[Scheduled]) -> Result<(), StoreError>;
 
-    /// Takes notifications out of the schedule. One that is not there is no error.
+    /// Takes notifications out of the schedule. One that is not there is no error. One that is put in again
+    /// within the same millisecond may stay out: whoever takes out is at the end of a life.
     ///
     /// # Errors
     /// As in the promises above.
     async fn unschedule(&self, batch: &[Scheduled]) -> Result<(), StoreError>;
 
     /// At most `limit` notifications of a partition that are due at a moment in Unix milliseconds, in the order in
-    /// which they are due. They stay in the schedule. However long ago one was due, it is found.
+    /// which they are due. They stay in the schedule. However long ago one was due, it is found, as long as the
+    /// clocks of those who put in and those who ask are within minutes of one another.
     ///
     /// # Errors
     /// As in the promises above.
     async fn due(&self, partition: i32, now_ms: u64, limit: u32) -> Result<Vec<Due>, StoreError>;
 
-    /// A page of the tenant's dead letters by (`at`, id), as bounded as [`deliveries`](Self::deliveries).
+    /// A page of the tenant's dead letters by (`at`, id), as bounded as [`deliveries`](Self::deliveries). A
+    /// record on the dead-letter topic has one `at`: of its rows with different ones each stands for itself.
     ///
     /// # Errors
     /// As in the promises above.
@@ -147,7 +153,8 @@ pub trait NotificationStore: Send + Sync + 'static {
     /// As in the promises above.
     async fn begin_job(&self, job: &Job) -> Result<Job, StoreError>;
 
-    /// Keeps how a job stands. Of two, the one with the later `updated_at` stays.
+    /// Keeps how a job stands. Of two, the one with the later `updated_at` stays; at one moment, one that has
+    /// ended, or has moved more.
     ///
     /// # Errors
     /// As in the promises above.
@@ -173,7 +180,7 @@ pub trait NotificationStore: Send + Sync + 'static {
     async fn audit_trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<AuditResult, StoreError>;
 
     /// A page of the tenant's stored notifications with their payloads by (`accepted_at`, id), oldest first, as
-    /// bounded as [`deliveries`](Self::deliveries).
+    /// bounded as [`deliveries`](Self::deliveries); a page of large payloads is short.
     ///
     /// # Errors
     /// As in the promises above.

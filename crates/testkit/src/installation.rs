@@ -6,14 +6,16 @@
 use std::{
     net::TcpListener,
     path::{Path, PathBuf},
-    process::{Child, Command},
     time::Duration,
 };
 
+use carillon_fixtures::{Guarded, Signal};
 use tokio::time::Instant;
 
 use crate::stack::{command, printed};
 
+/// How long an end may take before a test gives up.
+const END: Duration = Duration::from_secs(60);
 /// How long a start may take before a test gives up.
 const START: Duration = Duration::from_secs(30);
 
@@ -28,7 +30,7 @@ pub struct Installation {
 
 /// A running `carillon up`.
 pub struct Running {
-    child: Child,
+    child: Guarded,
 }
 
 impl Installation {
@@ -71,6 +73,20 @@ impl Installation {
         self.dir.path().join("data")
     }
 
+    /// Writes its `carillon.toml`, for starts from now on.
+    ///
+    /// # Panics
+    /// When it cannot be written.
+    #[allow(clippy::expect_used, reason = "a test cannot go on without it")]
+    pub fn configure(&self, text: &str) {
+        std::fs::write(self.dir.path().join("carillon.toml"), text).expect("a file");
+    }
+
+    /// Where its files are.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// What its processes have written so far.
     pub fn output(&self) -> String {
         std::fs::read_to_string(self.dir.path().join("output")).unwrap_or_default()
@@ -98,11 +114,11 @@ impl Installation {
                 "--data-dir",
             ])
             .arg(self.data_dir())
-            .args(&self.options)
-            .stdout(log.try_clone().expect("a second handle"))
-            .stderr(log);
+            .args(&self.options);
+        // Ours to remove while we live; the watchdog's when we are killed.
+        let child = Guarded::start(&command, log, Some(self.dir.path()));
         Running {
-            child: command.spawn().expect("the binary starts"),
+            child: child.expect("a watchdog starts"),
         }
     }
 
@@ -149,22 +165,28 @@ impl Installation {
 impl Running {
     /// SIGKILL, as a power cut would have it, and waits for the end.
     pub fn kill(mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        self.child.end();
     }
 
-    /// SIGTERM, and waits for the graceful end; gives the exit code.
+    /// Sends a signal.
+    pub fn signal(&self, signal: Signal) {
+        self.child.signal(signal);
+    }
+
+    /// SIGTERM, and waits for the graceful end; gives the exit code. Blocks its thread meanwhile.
     ///
     /// # Panics
-    /// When the process cannot be waited for.
-    #[allow(clippy::expect_used, reason = "a test cannot go on without it")]
+    /// When the process does not end within a minute.
     pub fn terminate(mut self) -> Option<i32> {
-        let id = self.child.id().to_string();
-        Command::new("kill")
-            .args(["-TERM", &id])
-            .status()
-            .expect("kill runs");
-        self.child.wait().expect("the process ends").code()
+        self.child.signal(Signal::Terminate);
+        let begun = std::time::Instant::now();
+        loop {
+            if let Some(status) = self.child.ended() {
+                return status.code();
+            }
+            assert!(begun.elapsed() < END, "it does not end within {END:?}");
+            std::thread::sleep(Duration::from_millis(5));
+        }
     }
 
     /// Its process id.
@@ -175,7 +197,7 @@ impl Running {
 
 impl Drop for Running {
     fn drop(&mut self) {
-        let _ = self.child.kill();
-        let _ = self.child.wait();
+        // Told before its watchdog is let go, which would take the directory with it.
+        self.child.end();
     }
 }

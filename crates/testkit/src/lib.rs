@@ -4,7 +4,10 @@
 //! Kafka. Always: a test ends by draining and says what was lost, doubled, foreign or out of order; nothing
 //! is left running.
 
+pub mod aftermath;
+pub mod chaos;
 pub mod installation;
 pub mod journal;
 pub mod load;
 pub mod stack;
+pub mod topic_setting;

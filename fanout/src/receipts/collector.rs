@@ -48,7 +48,6 @@ pub(crate) struct Collector {
     backoff: Backoff,
     /// Nothing is sent before: Kafka did not take something a moment ago.
     not_before: Option<Instant>,
-    spare: Vec<(Told, u64)>,
 }
 
 impl Collector {
@@ -71,7 +70,6 @@ impl Collector {
             flights: FuturesUnordered::new(),
             backoff: Backoff::new(FIRST_RETRY, config.retry_cap),
             not_before: None,
-            spare: Vec::new(),
         }
     }
 
@@ -105,10 +103,10 @@ impl Collector {
 
     /// Takes the inbox into the book.
     fn take_over(&mut self) {
-        std::mem::swap(&mut *self.receipts.inbox.lock(), &mut self.spare);
+        let inbox = std::mem::take(&mut *self.receipts.inbox.lock()).told;
         let now = Instant::now();
         let mut congested = false;
-        for (told, at) in std::mem::take(&mut self.spare) {
+        for (told, at) in inbox {
             let label = told.as_str();
             let (identity, what, more) = match told {
                 Told::Taken(tally) => {

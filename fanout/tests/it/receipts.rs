@@ -237,7 +237,7 @@ async fn without_authentication_an_acknowledgement_names_its_tenant() {
 #[tokio::test]
 async fn receipts_outlast_a_broker_that_goes_and_what_finds_no_room_meanwhile_is_counted_or_refused() {
     let stand = Stand::configured(|config| {
-        config.receipts.entries = 8;
+        config.receipts.entries = 16;
         config.session.inbound_burst = 100;
     })
     .await;

@@ -5,10 +5,7 @@ use carillon_schemas::{
     limits,
 };
 
-use crate::{
-    desk,
-    support::{Stage, submit},
-};
+use crate::support::{Stage, submit};
 
 async fn entries(stage: &Stage, n: usize) -> Vec<AuditEntry> {
     let records = stage.records_of(&stage.bus.topics.audit, n).await;
@@ -18,7 +15,7 @@ async fn entries(stage: &Stage, n: usize) -> Vec<AuditEntry> {
 
 #[tokio::test]
 async fn refusals_are_summed_per_tenant_and_code_where_the_tenant_is_known() {
-    let (stage, _) = desk::stage().await;
+    let stage = Stage::new().await;
     assert_eq!(stage.send(submit("", &[], "{}")).await.status, 401);
     assert_eq!(stage.send(submit("a.b.c", &[], "{}")).await.status, 401);
     let large = "x".repeat(limits::NOTIFICATION_BYTES + 1);
@@ -60,7 +57,7 @@ async fn refusals_are_summed_per_tenant_and_code_where_the_tenant_is_known() {
 
 #[tokio::test]
 async fn who_asked_for_what_has_an_entry_of_its_own() {
-    let (stage, _) = desk::stage().await;
+    let stage = Stage::new().await;
     let token = stage.mint(&stage.claims("acme", "ops", "operate"));
     let job = stage
         .ask(&token, "/v1/tenants/acme/dead-letters/discard", "{}")

@@ -17,7 +17,7 @@ use crate::{
 fn envelope(stage: &Stage, due_in_ms: Option<u64>) -> Envelope {
     let now = stage.clock.unix_ms();
     let due = due_in_ms.map_or(String::new(), |ms| format!(r#","deliver_at":{}"#, now + ms));
-    let id = NotificationId::at(now, &[3; 10]);
+    let id = NotificationId::at(now, &rand::random());
     let json = format!(
         r#"{{"notification_id":"{id}","tenant_id":"acme","channel":"alerts","correlation_id":"c","accepted_at":{now},"content":"x"{due}}}"#
     );
@@ -30,9 +30,9 @@ fn path(envelope: &Envelope) -> String {
 
 #[tokio::test]
 async fn a_scheduled_notification_is_cancelled_by_a_command_that_kafka_has() {
-    let (stage, desk) = desk::stage().await;
+    let stage = Stage::new().await;
     let envelope = envelope(&stage, Some(60_000));
-    *desk.notification.lock() = Some((envelope.clone(), Status::Scheduled));
+    desk::keep(&stage, &envelope, Status::Scheduled).await;
     let answer = stage
         .delete(&stage.token("acme", "publish"), &path(&envelope))
         .await;
@@ -58,7 +58,7 @@ async fn a_scheduled_notification_is_cancelled_by_a_command_that_kafka_has() {
 
 #[tokio::test]
 async fn what_is_not_scheduled_or_due_at_once_is_409_and_says_its_state() {
-    let (stage, desk) = desk::stage().await;
+    let stage = Stage::new().await;
     let token = stage.token("acme", "publish");
     for (due, status, detail) in [
         (None, Status::Dispatched, "dispatched"),
@@ -69,13 +69,13 @@ async fn what_is_not_scheduled_or_due_at_once_is_409_and_says_its_state() {
         (Some(0), Status::Scheduled, "due"),
     ] {
         let envelope = envelope(&stage, due);
-        *desk.notification.lock() = Some((envelope.clone(), status));
+        desk::keep(&stage, &envelope, status).await;
         let answer = stage.delete(&token, &path(&envelope)).await;
         assert_eq!(answer.problem(), (409, "not_cancellable"), "{status:?}");
         assert!(answer.text("detail").contains(detail), "{}", answer.json);
     }
     let envelope = envelope(&stage, Some(60_000));
-    *desk.notification.lock() = Some((envelope.clone(), Status::Stored));
+    desk::keep(&stage, &envelope, Status::Stored).await;
     let answer = stage.delete(&token, &path(&envelope)).await;
     assert_eq!(
         answer.problem(),
@@ -86,11 +86,11 @@ async fn what_is_not_scheduled_or_due_at_once_is_409_and_says_its_state() {
 
 #[tokio::test]
 async fn another_tenants_notification_is_404_as_one_that_does_not_exist() {
-    let (stage, desk) = desk::stage().await;
+    let stage = Stage::new().await;
     let mut envelope = envelope(&stage, Some(60_000));
     let long_ago = NotificationId::at(1_700_000_000_000, &[3; 10]);
     envelope.notification_id = long_ago;
-    *desk.notification.lock() = Some((envelope.clone(), Status::Scheduled));
+    desk::keep(&stage, &envelope, Status::Scheduled).await;
     let answer = async |token: String| -> Answer { stage.delete(&token, &path(&envelope)).await };
     assert_eq!(
         answer(stage.token("globex", "publish")).await.problem(),
@@ -101,9 +101,13 @@ async fn another_tenants_notification_is_404_as_one_that_does_not_exist() {
     let elsewhere = stage.mint(&claims);
     assert_eq!(answer(elsewhere).await.problem(), (404, "not_found"));
     assert_eq!(answer(stage.token("acme", "publish")).await.status, 202);
-    *desk.notification.lock() = None;
+    let unknown = NotificationId::at(1_700_000_000_000, &[4; 10]);
+    let unknown = format!("/v1/notifications/{unknown}");
     assert_eq!(
-        answer(stage.token("acme", "publish")).await.problem(),
+        stage
+            .delete(&stage.token("acme", "publish"), &unknown)
+            .await
+            .problem(),
         (404, "not_found")
     );
     let bad = stage

@@ -1,42 +1,63 @@
-//! A store that is what a test writes into it: dead letters, jobs, audit entries, one notification.
+//! What operators find in the store, written as the router would.
 
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use bytes::Bytes;
 use carillon_schemas::{
-    IdempotencyKey, NotificationId, Stream, TenantId,
     audit::{AuditEntry, AuditKind},
-    cursor::Cursor,
-    dead_letter::{DeadLetterId, DeadLetterRow, DeadLetterState, Job},
+    dead_letter::{DeadLetterId, DeadLetterRow, DeadLetterState},
     envelope::Envelope,
-    status::Status,
+    status::{Stamp, Status},
 };
-use carillon_store::{
-    AuditQuery, AuditResult, Claim, ClaimOutcome, DeadLetter, DeadLettersQuery, DeadLettersResult,
-    DeliveriesQuery, DeliveriesResult, Dispatched, Known, NewNotification, NotificationStore, PageCursor,
-    RecentRow, StoreError,
-};
-use parking_lot::Mutex;
+use carillon_store::{DeadLetter, Fact, NewNotification};
 use uuid::Uuid;
 
-/// What stands in it; everything is of the tenant `acme`.
-#[derive(Default)]
-pub(crate) struct Desk {
-    pub(crate) notification: Mutex<Option<(Envelope, Status)>>,
-    pub(crate) rows: Mutex<Vec<DeadLetterRow>>,
-    pub(crate) jobs: Mutex<Vec<Job>>,
-    pub(crate) entries: Mutex<Vec<AuditEntry>>,
-    /// What was asked for last.
-    pub(crate) asked: Mutex<Option<DeadLettersQuery>>,
-    pub(crate) asked_audit: Mutex<Option<AuditQuery>>,
+use crate::support::Stage;
+
+/// Puts a notification into the store, and what happened to it since.
+pub(crate) async fn keep(stage: &Stage, envelope: &Envelope, status: Status) {
+    let (at_ms, node) = (stage.clock.unix_ms(), Arc::<str>::from("router"));
+    let stored = NewNotification {
+        redrive: 0,
+        bytes: Bytes::from(envelope.to_json().unwrap()),
+        envelope: envelope.clone(),
+        stream: envelope.stream().unwrap(),
+        attempt: 1,
+        at_ms,
+        node: Arc::clone(&node),
+    };
+    stage.store.persist(&[stored]).await.unwrap();
+    let fact = Fact {
+        tenant: envelope.tenant_id.clone(),
+        id: envelope.notification_id,
+        stamp: Stamp {
+            redrive: 0,
+            attempt: 1,
+            status,
+        },
+        at_ms,
+        node,
+        sessions: None,
+    };
+    stage.store.note(&[fact]).await.unwrap();
 }
 
-/// A dead letter at this place.
-pub(crate) fn row(id: DeadLetterId) -> DeadLetterRow {
+/// Puts dead letters of `acme` into the index.
+pub(crate) async fn bury(stage: &Stage, rows: &[DeadLetterRow]) {
+    let letter = |row: &DeadLetterRow| DeadLetter {
+        tenant: "acme".parse().unwrap(),
+        row: row.clone(),
+        node: Arc::from("router"),
+    };
+    let letters: Vec<_> = rows.iter().map(letter).collect();
+    stage.store.dead(&letters).await.unwrap();
+}
+
+/// A dead letter at this place, so many milliseconds old.
+pub(crate) fn row(stage: &Stage, id: DeadLetterId, age_ms: u64) -> DeadLetterRow {
     DeadLetterRow {
         id,
-        at: 1_700_000_000_000,
+        at: stage.clock.unix_ms() - age_ms,
         notification_id: None,
         channel: None,
         error_class: "permanent".to_owned(),
@@ -51,123 +72,19 @@ pub(crate) fn row(id: DeadLetterId) -> DeadLetterRow {
     }
 }
 
-/// An audit entry.
-pub(crate) fn entry(code: &str) -> AuditEntry {
+/// An audit entry of `acme`, so many milliseconds old.
+pub(crate) fn entry(stage: &Stage, kind: AuditKind, age_ms: u64) -> AuditEntry {
+    let at = stage.clock.unix_ms() - age_ms;
     AuditEntry {
-        id: Uuid::nil(),
+        id: Uuid::from_bytes([(age_ms % 251) as u8; 16]),
         tenant_id: "acme".parse().unwrap(),
-        at: 1_700_000_000_000,
-        kind: AuditKind::Rejection,
-        code: code.to_owned(),
+        at,
+        kind,
+        code: "rate_limited".to_owned(),
         actor: None,
         node: "ingest".to_owned(),
         subject: None,
         count: 3,
         detail: None,
     }
-}
-
-fn is_acme(tenant: &TenantId) -> bool {
-    tenant.as_str() == "acme"
-}
-
-fn next() -> Option<PageCursor> {
-    Some(PageCursor {
-        at_ms: 7,
-        id: NotificationId::at(7, &[7; 10]),
-    })
-}
-
-#[async_trait]
-impl NotificationStore for Desk {
-    async fn persist(&self, _: &[NewNotification]) -> Result<(), StoreError> {
-        Ok(())
-    }
-    async fn dispatched(&self, _: &[Dispatched]) -> Result<(), StoreError> {
-        Ok(())
-    }
-    async fn dead(&self, _: &[DeadLetter]) -> Result<(), StoreError> {
-        Ok(())
-    }
-    async fn notification(&self, tenant: &TenantId, id: NotificationId) -> Result<Option<Known>, StoreError> {
-        let found = self.notification.lock().clone();
-        let found = found.filter(|(e, _)| e.tenant_id == *tenant && e.notification_id == id);
-        Ok(found.map(|(envelope, status)| Known {
-            bytes: Bytes::from(envelope.to_json().unwrap()),
-            envelope,
-            status,
-            first_delivered_at: None,
-            acked_at: None,
-            timeline: Vec::new(),
-        }))
-    }
-    async fn statuses(
-        &self,
-        _: &TenantId,
-        ids: &[NotificationId],
-    ) -> Result<Vec<Option<Status>>, StoreError> {
-        Ok(vec![None; ids.len()])
-    }
-    async fn dead_letters(
-        &self,
-        tenant: &TenantId,
-        query: &DeadLettersQuery,
-    ) -> Result<DeadLettersResult, StoreError> {
-        assert!(is_acme(tenant));
-        *self.asked.lock() = Some(query.clone());
-        Ok(DeadLettersResult {
-            rows: self.rows.lock().clone(),
-            next: next(),
-        })
-    }
-    async fn dead_letter(
-        &self,
-        tenant: &TenantId,
-        id: DeadLetterId,
-    ) -> Result<Option<DeadLetterRow>, StoreError> {
-        assert!(is_acme(tenant));
-        Ok(self.rows.lock().iter().find(|row| row.id == id).cloned())
-    }
-    async fn job(&self, tenant: &TenantId, id: Uuid) -> Result<Option<Job>, StoreError> {
-        assert!(is_acme(tenant));
-        Ok(self.jobs.lock().iter().find(|job| job.id == id).cloned())
-    }
-    async fn audit_trail(&self, tenant: &TenantId, query: &AuditQuery) -> Result<AuditResult, StoreError> {
-        assert!(is_acme(tenant));
-        *self.asked_audit.lock() = Some(query.clone());
-        Ok(AuditResult {
-            entries: self.entries.lock().clone(),
-            next: next(),
-        })
-    }
-    async fn deliveries(&self, _: &TenantId, _: &DeliveriesQuery) -> Result<DeliveriesResult, StoreError> {
-        Ok(DeliveriesResult {
-            rows: Vec::new(),
-            next: None,
-        })
-    }
-    async fn recent(
-        &self,
-        _: &TenantId,
-        _: &Stream,
-        _: u32,
-        _: Option<Cursor>,
-    ) -> Result<Vec<RecentRow>, StoreError> {
-        Ok(Vec::new())
-    }
-    async fn claim(&self, _: &TenantId, _: &IdempotencyKey, _: &Claim) -> Result<ClaimOutcome, StoreError> {
-        Ok(ClaimOutcome::New)
-    }
-    async fn ping(&self) -> Result<(), StoreError> {
-        Ok(())
-    }
-    async fn close(&self) {}
-}
-
-/// A stage over a desk.
-pub(crate) async fn stage() -> (crate::support::Stage, Arc<Desk>) {
-    let desk = Arc::new(Desk::default());
-    let store = Arc::clone(&desk);
-    let stage = crate::support::Stage::with(|setting| setting.store = Some(store)).await;
-    (stage, desk)
 }

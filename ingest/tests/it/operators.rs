@@ -5,7 +5,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use carillon_bus::{Outgoing, Producer, Record};
 use carillon_schemas::{
-    audit::AuditKind,
+    audit::{AuditEntry, AuditKind, AuditPage},
     command::{Command, Order},
     dead_letter::{DeadLetterId, DeadLetterState, DeadLetterView, DeadLettersPage, Job, JobKind, JobState},
     headers::{self, Headers},
@@ -38,30 +38,35 @@ async fn command(stage: &Stage) -> Command {
     serde_json::from_slice(&records.remove(0).value.unwrap()).unwrap()
 }
 
+fn place(partition: i32, offset: i64) -> DeadLetterId {
+    DeadLetterId { partition, offset }
+}
+
 #[tokio::test]
 async fn dead_letters_are_listed_by_what_is_asked_for() {
-    let (stage, desk) = desk::stage().await;
-    let id = DeadLetterId {
-        partition: 1,
-        offset: 5,
+    let stage = Stage::new().await;
+    let mut rows: Vec<_> = (1..=4)
+        .map(|n| row(&stage, place(1, n), n as u64 * 60_000))
+        .collect();
+    rows[1].error_class = "transient".to_owned();
+    rows[2].state = DeadLetterState::Parked;
+    desk::bury(&stage, &rows).await;
+    let listed = async |query: String| -> (Vec<i64>, Option<String>) {
+        let answer = get(&stage, &format!("dead-letters?{query}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.json);
+        let page: DeadLettersPage = serde_json::from_value(answer.json).unwrap();
+        let offsets = page.dead_letters.iter().map(|row| row.id.offset).collect();
+        (offsets, page.next_cursor)
     };
-    desk.rows.lock().push(row(id));
-    let answer = get(&stage, "dead-letters").await;
-    assert_eq!(answer.status, 200, "{}", answer.json);
-    let page: DeadLettersPage = serde_json::from_value(answer.json).unwrap();
-    assert_eq!(page.dead_letters[0].id, id);
-    let cursor = page.next_cursor.unwrap();
-    let path = format!("dead-letters?limit=7&cursor={cursor}&class=transient&state=parked&since=5&until=9");
-    assert_eq!(get(&stage, &path).await.status, 200);
-    let asked = desk.asked.lock().clone().unwrap();
-    assert_eq!(
-        (asked.limit, asked.class.as_deref(), asked.state),
-        (7, Some("transient"), Some(DeadLetterState::Parked))
-    );
-    assert_eq!(
-        (asked.since_ms, asked.until_ms, asked.cursor.unwrap().at_ms),
-        (Some(5), Some(9), 7)
-    );
+    assert_eq!(listed(String::new()).await, (vec![1, 2, 3, 4], None));
+    let (first, cursor) = listed("limit=3".to_owned()).await;
+    let (rest, _) = listed(format!("limit=3&cursor={}", cursor.unwrap())).await;
+    assert_eq!((first, rest), (vec![1, 2, 3], vec![4]));
+    assert_eq!(listed("class=transient".to_owned()).await.0, [2]);
+    assert_eq!(listed("state=parked".to_owned()).await.0, [3]);
+    let span = format!("since={}&until={}", rows[2].at, rows[1].at);
+    assert_eq!(listed(span).await.0, [3]);
+
     let answer = get(&stage, "dead-letters?limit=0&cursor=x&state=gone&since=a&until=b").await;
     assert_eq!(
         (answer.problem(), answer.paths()),
@@ -74,7 +79,7 @@ async fn dead_letters_are_listed_by_what_is_asked_for() {
 
 #[tokio::test]
 async fn a_dead_letter_is_shown_with_its_record_where_the_topic_still_has_it() {
-    let (stage, desk) = desk::stage().await;
+    let stage = Stage::new().await;
     let origin = "carillon.notifications.v1/2/7";
     let mut told = Headers::default();
     told.set(headers::ORIGIN, origin);
@@ -87,28 +92,32 @@ async fn a_dead_letter_is_shown_with_its_record_where_the_topic_still_has_it() {
         headers: told,
     };
     let producer = Producer::new(&stage.bus, &stage.metrics, &stage.tasks).unwrap();
-    let ack = producer.send(record).unwrap().await.unwrap();
-    let id = DeadLetterId {
-        partition: ack.partition,
-        offset: ack.offset,
-    };
-    let gone = DeadLetterId {
-        offset: id.offset + 1,
-        ..id
-    };
-    desk.rows.lock().extend([row(id), row(gone)]);
+    let ack = producer.send(record.clone()).unwrap().await.unwrap();
+    let id = place(ack.partition, ack.offset);
+    let (gone, known) = (place(1, ack.offset + 100), row(&stage, id, 1_000));
+    desk::bury(&stage, &[known.clone(), row(&stage, gone, 1_000)]).await;
 
     let answer = get(&stage, &format!("dead-letters/{id}")).await;
     let view: DeadLetterView = serde_json::from_value(answer.json).unwrap();
-    assert_eq!((view.row, view.value.as_deref()), (row(id), Some("{\u{fffd}")));
+    assert_eq!((view.row, view.value.as_deref()), (known, Some("{\u{fffd}")));
     assert_eq!(view.headers[headers::ORIGIN], origin);
     assert_eq!(view.headers[headers::DLT_OFFSET], "0x00000007");
 
     let answer = get(&stage, &format!("dead-letters/{gone}")).await;
     assert_eq!((answer.status, answer.json.get("value")), (200, None));
 
-    desk.rows.lock()[0].origin = "carillon.notifications.v1/2/8".to_owned();
-    let answer = get(&stage, &format!("dead-letters/{id}")).await;
+    let another = producer
+        .send(Outgoing {
+            partition: Some(1),
+            ..record
+        })
+        .unwrap()
+        .await
+        .unwrap();
+    let mut elsewhere = row(&stage, place(1, another.offset), 1_000);
+    elsewhere.origin = "carillon.notifications.v1/2/8".to_owned();
+    desk::bury(&stage, &[elsewhere]).await;
+    let answer = get(&stage, &format!("dead-letters/1-{}", another.offset)).await;
     assert_eq!(answer.json.get("value"), None, "another record at its place");
 
     assert_eq!(
@@ -123,7 +132,7 @@ async fn a_dead_letter_is_shown_with_its_record_where_the_topic_still_has_it() {
 
 #[tokio::test]
 async fn a_redrive_is_a_command_and_202_with_a_job_and_where_it_is() {
-    let (stage, _) = desk::stage().await;
+    let stage = Stage::new().await;
     let body = r#"{"filter":{"error_class":"transient","ids":["1-5"]},"max":10,"dry_run":true}"#;
     let answer = ask(&stage, "dead-letters/redrive", body).await;
     assert_eq!(answer.status, 202, "{}", answer.json);
@@ -151,7 +160,7 @@ async fn a_redrive_is_a_command_and_202_with_a_job_and_where_it_is() {
 
 #[tokio::test]
 async fn a_job_keeps_the_id_that_its_request_gives_it() {
-    let (stage, _) = desk::stage().await;
+    let stage = Stage::new().await;
     let id = "019a0000-0000-7000-8000-0000000000aa";
     let answer = ask(
         &stage,
@@ -168,7 +177,7 @@ async fn a_job_keeps_the_id_that_its_request_gives_it() {
 
 #[tokio::test]
 async fn what_a_job_is_asked_for_is_checked_whole_and_nothing_is_sent_otherwise() {
-    let (stage, _) = desk::stage().await;
+    let stage = Stage::new().await;
     for (path, body, code, paths) in [
         ("dead-letters/redrive", "", "invalid_json", vec![]),
         ("dead-letters/redrive", "{", "invalid_json", vec![]),
@@ -213,14 +222,14 @@ async fn what_a_job_is_asked_for_is_checked_whole_and_nothing_is_sent_otherwise(
 
 #[tokio::test]
 async fn a_job_is_shown_by_its_own_route_and_may_be_on_its_way() {
-    let (stage, desk) = desk::stage().await;
+    let stage = Stage::new().await;
     let answer = ask(&stage, "replays", r#"{"since":1,"until":2}"#).await;
     let mut job: Job = serde_json::from_value(answer.json).unwrap();
     let on_its_way = get(&stage, &format!("replays/{}", job.id)).await;
     assert_eq!(on_its_way.problem(), (404, "not_yet_visible"));
     assert_eq!(on_its_way.header("retry-after"), "1");
     job.moved = 4;
-    desk.jobs.lock().push(job.clone());
+    stage.store.begin_job(&job).await.unwrap();
     let shown = get(&stage, &format!("replays/{}", job.id)).await;
     assert_eq!(serde_json::from_value::<Job>(shown.json).unwrap(), job);
     let elsewhere = get(&stage, &format!("redrives/{}", job.id)).await;
@@ -235,16 +244,36 @@ async fn a_job_is_shown_by_its_own_route_and_may_be_on_its_way() {
 
 #[tokio::test]
 async fn the_audit_trail_is_shown_by_what_is_asked_for() {
-    let (stage, desk) = desk::stage().await;
-    desk.entries.lock().push(desk::entry("rate_limited"));
+    let stage = Stage::new().await;
+    let entries: Vec<AuditEntry> = [
+        (AuditKind::Rejection, 1),
+        (AuditKind::Redrive, 2),
+        (AuditKind::Rejection, 3),
+    ]
+    .into_iter()
+    .map(|(kind, minutes)| desk::entry(&stage, kind, minutes * 60_000))
+    .collect();
+    stage.store.audit(&entries).await.unwrap();
     let token = stage.token("acme", "read:tenant");
-    let path = format!("{BASE}/audit?limit=9&kind=rejection&since=5&until=9");
-    let answer = stage.get(&token, &path).await;
-    assert_eq!(answer.json["entries"][0]["code"], "rate_limited");
-    assert!(!answer.text("next_cursor").is_empty());
-    let asked = desk.asked_audit.lock().clone().unwrap();
-    assert_eq!((asked.limit, asked.kind), (9, Some(AuditKind::Rejection)));
-    assert_eq!((asked.since_ms, asked.until_ms), (Some(5), Some(9)));
+    let listed = async |query: String| -> (Vec<u64>, Option<String>) {
+        let answer = stage.get(&token, &format!("{BASE}/audit?{query}")).await;
+        assert_eq!(answer.status, 200, "{}", answer.json);
+        let page: AuditPage = serde_json::from_value(answer.json).unwrap();
+        (
+            page.entries.iter().map(|entry| entry.at).collect(),
+            page.next_cursor,
+        )
+    };
+    let at = |n: usize| entries[n].at;
+    assert_eq!(listed(String::new()).await, (vec![at(0), at(1), at(2)], None));
+    let (first, cursor) = listed("limit=2".to_owned()).await;
+    let (rest, _) = listed(format!("cursor={}", cursor.unwrap())).await;
+    assert_eq!((first, rest), (vec![at(0), at(1)], vec![at(2)]));
+    assert_eq!(listed("kind=redrive".to_owned()).await.0, [at(1)]);
+    assert_eq!(
+        listed(format!("since={}&until={}", at(1), at(0))).await.0,
+        [at(1)]
+    );
     let answer = stage.get(&token, &format!("{BASE}/audit?kind=murder")).await;
     assert_eq!(
         (answer.problem(), answer.paths()),

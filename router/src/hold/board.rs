@@ -37,6 +37,10 @@ pub(crate) enum Site {
     Settle,
     /// Producing retries.
     Retries,
+    /// Producing to the overflow.
+    Overflow,
+    /// Looking through the overflow of partitions that were taken over.
+    TakeOver,
     /// Producing dead letters.
     DeadLetters,
     /// The probe found the store away. Holds no record.
@@ -60,7 +64,7 @@ impl Site {
     }
 }
 
-const SITES: usize = 12;
+const SITES: usize = 14;
 
 /// Who holds for what.
 #[derive(Default)]

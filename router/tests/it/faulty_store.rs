@@ -4,7 +4,8 @@
 
 use std::{
     collections::{HashMap, HashSet},
-    sync::atomic::{AtomicBool, AtomicUsize, Ordering},
+    sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering},
+    time::Duration,
 };
 
 use async_trait::async_trait;
@@ -27,6 +28,7 @@ pub(crate) struct FaultyStore {
     real: SqliteStore,
     away: AtomicBool,
     refused: Mutex<HashSet<NotificationId>>,
+    pause_ms: AtomicU64,
     slow: Mutex<HashMap<NotificationId, usize>>,
     pub(crate) failed: AtomicUsize,
 }
@@ -37,6 +39,7 @@ impl FaultyStore {
             real,
             away: AtomicBool::new(false),
             refused: Mutex::default(),
+            pause_ms: AtomicU64::new(0),
             slow: Mutex::default(),
             failed: AtomicUsize::new(0),
         }
@@ -55,6 +58,11 @@ impl FaultyStore {
     /// From now on every batch with this notification is not written in time, so many times.
     pub(crate) fn slow(&self, id: NotificationId, times: usize) {
         self.slow.lock().insert(id, times);
+    }
+
+    /// From now on each batch takes so much longer to be written.
+    pub(crate) fn set_pause(&self, pause: Duration) {
+        self.pause_ms.store(pause.as_millis() as u64, Ordering::SeqCst);
     }
 
     fn in_time(&self, batch: &[NewNotification]) -> Result<(), StoreError> {
@@ -90,6 +98,10 @@ impl NotificationStore for FaultyStore {
             return Err(StoreError::Refused("on purpose".to_owned()));
         }
         self.in_time(batch)?;
+        let pause = self.pause_ms.load(Ordering::SeqCst);
+        if pause > 0 {
+            tokio::time::sleep(Duration::from_millis(pause)).await;
+        }
         self.real.persist(batch).await
     }
     async fn dispatched(&self, batch: &[Dispatched]) -> Result<(), StoreError> {

@@ -10,6 +10,7 @@ mod commands;
 mod faulty_store;
 mod ladder;
 mod operator;
+mod overflow;
 mod poison;
 mod receipts;
 mod records;

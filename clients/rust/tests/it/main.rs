@@ -7,5 +7,6 @@
 )]
 
 mod listening;
+mod operating;
 mod publishing;
 mod script;

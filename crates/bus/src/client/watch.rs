@@ -31,6 +31,8 @@ pub(crate) struct Watch {
     pub(crate) client: String,
     pub(crate) kind: &'static str,
     gauges: Gauges,
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) bug: Option<crate::seeded::SeededBug>,
     /// Kafka's name for how this client connects.
     protocol: &'static str,
     connected: AtomicBool,
@@ -59,6 +61,8 @@ impl Watch {
             protocol: config.security.protocol.as_kafka_names_it(),
             client: config.client_id.clone(),
             kind,
+            #[cfg(feature = "seeded-bugs")]
+            bug: config.seeded_bug,
             connected: AtomicBool::new(false),
             down_told: AtomicBool::new(false),
             refusal_told: AtomicBool::new(false),

@@ -106,8 +106,12 @@ impl Callbacks {
     }
 
     fn assigned(&self, consumer: &Joined, list: &TopicPartitionList) {
+        #[cfg(feature = "seeded-bugs")]
+        let resumes = self.watch.bug != Some(crate::seeded::SeededBug::NoResumeAfterRebalance);
+        #[cfg(not(feature = "seeded-bugs"))]
+        let resumes = true;
         // A pause survives a revoke inside librdkafka; here it does not.
-        if let Err(e) = consumer.resume(list) {
+        if resumes && let Err(e) = consumer.resume(list) {
             warn!(error = %e, "partitions could not be resumed");
         }
         let partitions = partitions(list);

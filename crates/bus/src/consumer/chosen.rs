@@ -14,7 +14,7 @@ use std::{
 };
 
 use rdkafka::{Offset, TopicPartitionList, consumer::Consumer, error::KafkaError};
-use tracing::warn;
+use tracing::{debug, warn};
 
 use crate::{
     StartAt, TopicPartition,
@@ -106,27 +106,30 @@ impl Chosen {
         };
         let wishes = self.asked.take().map(|asked| asked.wishes).unwrap_or_default();
         let still = self.wishes.still(wishes);
-        let begun = answer.and_then(|starts| self.begin(consumer, &still, starts));
-        begun.unwrap_or_else(|e| {
+        let wanted = still.len();
+        let begun = answer.and_then(|starts| self.begin(consumer, still, starts));
+        let begun = begun.unwrap_or_else(|e| {
             warn!(topic = %self.topic, error = %e, "where partitions begin is not known, asking again");
+            0
+        });
+        if begun < wanted {
             self.not_before = Instant::now() + AGAIN;
-            false
-        })
+        }
+        begun > 0
     }
 
+    /// Begins those that are wanted and of which it is known where. Returns how many.
     fn begin(
         &mut self,
         consumer: &Joined,
-        wishes: &[Wish],
+        mut wishes: Vec<Wish>,
         mut starts: Vec<Start>,
-    ) -> Result<bool, KafkaError> {
-        starts.retain(|start| {
-            wishes
-                .iter()
-                .any(|wish| wish.partition == start.partition.partition)
-        });
+    ) -> Result<usize, KafkaError> {
+        let names = |start: &Start, wish: &Wish| wish.partition == start.partition.partition;
+        starts.retain(|start| wishes.iter().any(|wish| names(start, wish)));
+        wishes.retain(|wish| starts.iter().any(|start| names(start, wish)));
         if starts.is_empty() {
-            return Ok(false);
+            return Ok(0);
         }
         let mut assigned = TopicPartitionList::with_capacity(starts.len());
         for Start {
@@ -148,13 +151,13 @@ impl Chosen {
             }
         }
         drop(marks);
-        self.runs.extend_from_slice(wishes);
+        self.runs.extend(wishes);
         let begins = starts
             .iter()
             .map(|start| (start.partition.partition, start.offset));
         self.wishes.begun(begins);
         callbacks.came(partitions);
-        Ok(true)
+        Ok(starts.len())
     }
 
     fn end(&mut self, consumer: &Joined, wishes: &[Wish]) {
@@ -186,7 +189,8 @@ impl Chosen {
     }
 }
 
-/// Where partitions begin: at the committed offset if that is still there, or where the options say.
+/// Where partitions begin: at the committed offset if that is still there, or where the options say. Those of
+/// which that is not known (they are not there yet, or have no leader now) are left out.
 pub(super) fn find_starts(
     consumer: &Joined,
     partitions: &[TopicPartition],
@@ -199,9 +203,7 @@ pub(super) fn find_starts(
     for partition in partitions {
         let (Some(&low), Some(&high)) = (low.get(&partition.partition), high.get(&partition.partition))
         else {
-            return Err(KafkaError::OffsetFetch(
-                rdkafka::error::RDKafkaErrorCode::UnknownPartition,
-            ));
+            continue;
         };
         let mut start = Start {
             partition: partition.clone(),
@@ -212,7 +214,10 @@ pub(super) fn find_starts(
             ahead: None,
         };
         if let Some(element) = committed.find_partition(&partition.topic, partition.partition) {
-            element.error()?;
+            if let Err(e) = element.error() {
+                warn!(partition = %partition, error = %e, "what was committed is not known");
+                continue;
+            }
             match element.offset() {
                 Offset::Offset(offset) if (low..=high).contains(&offset) => {
                     start.offset = offset;
@@ -240,9 +245,10 @@ fn ends(
     let found = consumer.offsets_for_times(list, ANSWER)?;
     let mut ends = HashMap::with_capacity(partitions.len());
     for element in found.elements() {
-        element.error()?;
-        if let Offset::Offset(offset) = element.offset() {
-            ends.insert(element.partition(), offset);
+        match (element.error(), element.offset()) {
+            (Ok(()), Offset::Offset(offset)) => drop(ends.insert(element.partition(), offset)),
+            (Ok(()), _) => {}
+            (Err(e), _) => debug!(partition = element.partition(), error = %e, "an end is not known"),
         }
     }
     Ok(ends)

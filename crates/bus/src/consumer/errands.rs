@@ -80,6 +80,10 @@ pub(super) fn commit(consumer: &Joined, due: &[Commit]) {
         return;
     }
     let callbacks = consumer.context();
+    #[cfg(feature = "seeded-bugs")]
+    let seeded = seeded(callbacks, due);
+    #[cfg(feature = "seeded-bugs")]
+    let due = &seeded[..];
     let mut result = consumer.commit(&offsets(due, true), CommitMode::Sync);
     // A broker with a smaller `offset.metadata.max.bytes` than Kafka's default.
     if let Err(KafkaError::ConsumerCommit(RDKafkaErrorCode::OffsetMetadataTooLarge)) = result {
@@ -94,6 +98,14 @@ pub(super) fn commit(consumer: &Joined, due: &[Commit]) {
     callbacks.shared.marks.lock().committed(due);
     callbacks.count_commit("committed");
     debug!(partitions = due.len(), "offsets committed");
+}
+
+#[cfg(feature = "seeded-bugs")]
+fn seeded(callbacks: &super::callbacks::Callbacks, due: &[Commit]) -> Vec<Commit> {
+    match callbacks.watch.bug {
+        Some(crate::seeded::SeededBug::CommitHighWater) => crate::seeded::high_water(due, &callbacks.shared),
+        _ => due.to_vec(),
+    }
 }
 
 fn offsets(due: &[Commit], with_notes: bool) -> TopicPartitionList {

@@ -31,7 +31,7 @@ impl Amount {
     pub(crate) fn batch(options: &ConsumerOptions) -> Self {
         let bound = Self::in_flight(options);
         Self {
-            records: options.batch.min(bound.records / 2).max(1),
+            records: options.batch.min(bound.records / 4).max(1),
             bytes: (bound.bytes / 4).clamp(1, BATCH_BYTES),
         }
     }
@@ -42,7 +42,10 @@ impl Amount {
 pub(crate) struct Flow {
     paused: HashSet<TopicPartition>,
     full: HashSet<TopicPartition>,
+    #[cfg(feature = "seeded-bugs")]
+    stranded: HashSet<TopicPartition>,
     pause_at: Amount,
+    resume_at: Amount,
 }
 
 /// What to do.
@@ -55,13 +58,20 @@ pub(crate) struct Changes {
 impl Flow {
     /// Never more than `bound` of a partition, when at most `batch` comes before the next look.
     pub(crate) fn new(bound: Amount, batch: Amount) -> Self {
+        let pause_at = Amount {
+            records: bound.records.saturating_sub(batch.records).max(1),
+            bytes: bound.bytes.saturating_sub(batch.bytes).max(1),
+        };
         Self {
             paused: HashSet::new(),
             full: HashSet::new(),
-            pause_at: Amount {
-                records: bound.records.saturating_sub(batch.records).max(1),
-                bytes: bound.bytes.saturating_sub(batch.bytes).max(1),
+            #[cfg(feature = "seeded-bugs")]
+            stranded: HashSet::new(),
+            resume_at: Amount {
+                records: (bound.records / 2).min(pause_at.records - 1),
+                bytes: (bound.bytes / 2).min(pause_at.bytes - 1),
             },
+            pause_at,
         }
     }
 
@@ -73,6 +83,12 @@ impl Flow {
         }
     }
 
+    /// What is paused stays so for good: a seeded bug.
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) fn strand(&mut self) {
+        self.stranded.extend(self.paused.drain());
+    }
+
     /// Whether something is paused that may go on soon.
     pub(crate) fn waits(&self) -> bool {
         !self.paused.is_empty()
@@ -82,10 +98,14 @@ impl Flow {
     pub(crate) fn look(&mut self, marks: &LowWaterMarks, hold_all: bool) -> Changes {
         let mut changes = Changes::default();
         for (partition, mark) in marks.iter() {
+            #[cfg(feature = "seeded-bugs")]
+            if self.stranded.contains(&partition) {
+                continue;
+            }
             let (records, bytes) = (mark.in_flight(), mark.open_bytes());
             if records >= self.pause_at.records || bytes >= self.pause_at.bytes {
                 self.full.insert(partition.clone());
-            } else if records <= self.pause_at.records / 2 && bytes <= self.pause_at.bytes / 2 {
+            } else if records <= self.resume_at.records && bytes <= self.resume_at.bytes {
                 self.full.remove(&partition);
             }
             let wanted = hold_all || self.full.contains(&partition);
@@ -141,10 +161,10 @@ mod tests {
         let mut flow = flow(10, 1_000_000);
         assert_eq!(flow.look(&marks(7), false), Changes::default());
         assert_eq!(flow.look(&marks(8), false).pause, [partition()]);
-        for in_flight in [10, 8, 5] {
+        for in_flight in [10, 8, 6] {
             assert_eq!(flow.look(&marks(in_flight), false), Changes::default());
         }
-        assert_eq!(flow.look(&marks(4), false).resume, [partition()]);
+        assert_eq!(flow.look(&marks(5), false).resume, [partition()]);
     }
 
     #[test]
@@ -156,10 +176,10 @@ mod tests {
         assert_eq!(flow.look(&held, false).pause, [partition()]);
         let mark = held.get_mut("t", 0).unwrap();
         // Finished above the mark: their bytes are free, and they still count as records.
-        (4..8).for_each(|offset| assert!(mark.finish(offset)));
-        assert_eq!((mark.in_flight(), mark.open_bytes()), (8, 400));
+        (6..8).for_each(|offset| assert!(mark.finish(offset)));
+        assert_eq!((mark.in_flight(), mark.open_bytes()), (8, 600));
         assert_eq!(flow.look(&held, false), Changes::default());
-        held.get_mut("t", 0).unwrap().let_go(3);
+        held.get_mut("t", 0).unwrap().let_go(5);
         assert_eq!(flow.look(&held, false).resume, [partition()]);
     }
 

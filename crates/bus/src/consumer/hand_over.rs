@@ -76,7 +76,7 @@ impl HandOver {
         self.held.retain_mut(|event| match event {
             Event::Records(batch) => {
                 batch.records.retain(&mut stays);
-                !batch.records.is_empty()
+                !batch.records.is_empty() || !batch.passed.is_empty()
             }
             Event::Assigned(_) | Event::Revoked(_) => true,
         });

@@ -14,7 +14,7 @@ use rdkafka::{consumer::Consumer, error::KafkaError};
 use tracing::{debug, error, warn};
 
 use crate::{
-    ConsumerOptions, Record,
+    ConsumerOptions, Record, TopicPartition,
     consumer::{
         Batch, Event, Shared,
         callbacks::{Joined, list},
@@ -237,23 +237,36 @@ impl Reader {
     /// partition that went is dropped.
     fn pass_on(&mut self, mut records: Vec<Record>) {
         let callbacks = self.consumer.context();
-        self.flow.forget(&callbacks.take_moved());
+        let moved = callbacks.take_moved();
+        #[cfg(feature = "seeded-bugs")]
+        if !moved.is_empty() && callbacks.watch.bug == Some(crate::seeded::SeededBug::NoResumeAfterRebalance)
+        {
+            self.flow.strand();
+        }
+        self.flow.forget(&moved);
+        let mut passed = Vec::new();
         if !records.is_empty() {
             let polled = records.len();
             let mut marks = self.shared.marks.lock();
             self.wait_for_notes(&records, &mut marks);
             let mut gone = 0;
             records.retain(|record| {
-                let mark = marks.get_mut(&record.topic, record.partition);
-                gone += usize::from(mark.is_none());
-                mark.is_some_and(|mark| mark.start(record.offset, record.timestamp_ms, record.size()))
+                let Some(mark) = marks.get_mut(&record.topic, record.partition) else {
+                    gone += 1;
+                    return false;
+                };
+                let open = mark.start(record.offset, record.timestamp_ms, record.size());
+                if !open {
+                    left_out(&mut passed, record);
+                }
+                open
             });
             drop(marks);
             self.skipped.inc_by((polled - records.len() - gone) as u64);
         }
-        if !records.is_empty() {
+        if !records.is_empty() || !passed.is_empty() {
             self.received.inc_by(records.len() as u64);
-            let event = Event::Records(Batch { records });
+            let event = Event::Records(Batch { records, passed });
             callbacks.hand_over.lock().push(event);
         }
         let unreadable = std::mem::take(&mut self.reading.unreadable);
@@ -288,6 +301,22 @@ impl Reader {
         // When many errands wait, what is due now is due at the next look too.
         if !due.is_empty() && !self.consumer.context().ask(Errand::Commit(due, None)) {
             debug!("earlier commits are still waiting");
+        }
+    }
+}
+
+/// A record was left out, so that its partition is read to behind it.
+fn left_out(passed: &mut Vec<(TopicPartition, i64)>, record: &Record) {
+    let same =
+        |(p, _): &&mut (TopicPartition, i64)| p.partition == record.partition && p.topic == record.topic;
+    match passed.iter_mut().find(same) {
+        Some((_, next)) => *next = record.offset + 1,
+        None => {
+            let partition = TopicPartition {
+                topic: Arc::clone(&record.topic),
+                partition: record.partition,
+            };
+            passed.push((partition, record.offset + 1));
         }
     }
 }

@@ -148,6 +148,12 @@ impl LowWaterMark {
         self.window.front().map(|e| e.offset).or(self.next)
     }
 
+    /// One above the highest record that was read.
+    #[cfg(feature = "seeded-bugs")]
+    pub(crate) fn next(&self) -> Option<i64> {
+        self.next
+    }
+
     /// How many records stand at or above the mark: what a crash right after a commit repeats at most.
     pub fn in_flight(&self) -> usize {
         self.window.len()

@@ -6,7 +6,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use carillon_bus::{ConsumerOptions, Event, Record};
+use carillon_bus::{ConsumerOptions, Event, Record, TopicPartition};
 use rdkafka::{
     ClientConfig, Offset, TopicPartitionList,
     consumer::{BaseConsumer, CommitMode, Consumer},
@@ -14,7 +14,7 @@ use rdkafka::{
 
 use crate::{
     stage::{Lane, Stage, on_both_lanes},
-    support::{Member, PATIENCE, number, outgoing, send_numbers},
+    support::{Member, PATIENCE, eventually, metric, number, outgoing, send_numbers},
 };
 
 on_both_lanes!(
@@ -22,6 +22,7 @@ on_both_lanes!(
     an_owner_that_does_neither_holds_a_rebalance_up_no_longer_than_its_bound,
     foreign_metadata_of_a_commit_skips_nothing,
     a_close_in_the_middle_of_a_rebalance_is_bounded_and_repeats_nothing,
+    a_partition_that_is_full_while_the_group_rebalances_goes_on_afterwards,
     partitions_that_stay_go_on_while_members_join_and_leave,
 );
 
@@ -126,6 +127,36 @@ async fn a_close_in_the_middle_of_a_rebalance_is_bounded_and_repeats_nothing(lan
     second.until(|m| m.records.len() == 200).await;
     assert!(second.records.iter().all(|r| number(r).is_multiple_of(2)));
     println!("closing took {took:?}");
+}
+
+async fn a_partition_that_is_full_while_the_group_rebalances_goes_on_afterwards(lane: Lane) {
+    let stage = Stage::start(lane, 2).await;
+    send_numbers(&stage.place.producer(), &stage.topic, 2, 0..1000).await;
+    let options = ConsumerOptions {
+        in_flight_per_partition: 100,
+        hand_over: Duration::from_millis(50),
+        ..options()
+    };
+    let mut first = stage.member(options.clone());
+    first.until(|m| m.records.len() >= 150).await;
+    let paused = r#"carillon_bus_pauses_total{client="carillon",kind="group",reason="in_flight"}"#;
+    eventually("a pause", || metric(&stage.place.metrics, paused) >= Some(1.0)).await;
+    let mut second = stage.member(options);
+    first.until(|m| m.assigned.len() == 1).await;
+    let all = |m: &mut Member| {
+        m.finish_all();
+        let of = |p: &TopicPartition| {
+            m.records
+                .iter()
+                .any(|r| r.partition == p.partition && r.offset == 499)
+        };
+        m.assigned.iter().any(of)
+    };
+    while !(all(&mut first) && all(&mut second)) {
+        for member in [&mut first, &mut second] {
+            drop(tokio::time::timeout(Duration::from_millis(10), member.step()).await);
+        }
+    }
 }
 
 /// The longest time between two records of a partition, as the owner saw them.

@@ -20,6 +20,8 @@ mod producing;
 mod reading;
 #[cfg(feature = "tls")]
 mod security;
+#[cfg(feature = "seeded-bugs")]
+mod seeded;
 mod stage;
 mod support;
 mod topics;

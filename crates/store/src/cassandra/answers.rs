@@ -171,8 +171,8 @@ impl NotificationStore for CassandraStore {
     }
 
     async fn stored(&self, tenant: &TenantId, query: &StoredQuery) -> Result<StoredResult, StoreError> {
-        self.call(Call::Read, |cluster| async move {
-            self.reader(&cluster, tenant).stored(query).await
+        self.call(Call::Read, |cluster| {
+            Box::pin(async move { self.reader(&cluster, tenant).stored(query).await })
         })
         .await
     }
@@ -182,8 +182,8 @@ impl NotificationStore for CassandraStore {
         tenant: &TenantId,
         query: &DeliveriesQuery,
     ) -> Result<DeliveriesResult, StoreError> {
-        self.call(Call::Read, |cluster| async move {
-            self.reader(&cluster, tenant).deliveries(query).await
+        self.call(Call::Read, |cluster| {
+            Box::pin(async move { self.reader(&cluster, tenant).deliveries(query).await })
         })
         .await
     }

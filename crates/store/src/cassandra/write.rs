@@ -5,24 +5,24 @@
 
 use std::{cmp::Ordering, time::Duration};
 
-use carillon_schemas::{
-    NotificationId, TenantId,
-    status::{Stamp, Status},
-};
-use scylla::{
-    SerializeRow, serialize::row::SerializeRow, statement::prepared::PreparedStatement, value::MaybeUnset,
-};
+use carillon_schemas::status::Status;
+use scylla::{serialize::row::SerializeRow, statement::prepared::PreparedStatement};
 
+use self::rows::{
+    FactRow, PlaceRow, RecentRow, SessionsRow, ahead, fact_row, life_of, payload, place, recent, stamp,
+    stamp_of,
+};
 use super::{
     cluster::Cluster,
     latest::Latest,
     logs::Log,
     marks::Marks,
-    times::{day, earliest_wins, hour, latest_wins, life, most_wins, shorter_life, time},
+    times::{life, most_wins, shorter_life},
 };
-use crate::{Dispatched, Fact, NewNotification, StoreError, kept};
+use crate::{Dispatched, Fact, NewNotification, StoreError};
 
 mod letters;
+mod rows;
 mod schedule;
 
 /// Most rows that go to a partition together: some 4 KB, below the size that Cassandra warns of (5 KiB).
@@ -30,85 +30,6 @@ const TOGETHER: usize = 32;
 
 /// Partitions of an hour of a tenant's deliveries.
 pub(super) const SUBS: u8 = 8;
-
-/// A payload with the fact that brought it.
-#[derive(SerializeRow)]
-#[scylla(flavor = "enforce_order", skip_name_checks)]
-struct PayloadRow<'a> {
-    tenant: &'a str,
-    id: &'a [u8],
-    stamp: i32,
-    node: &'a str,
-    day: i32,
-    at: i64,
-    accepted_at: i64,
-    channel: &'a str,
-    user: MaybeUnset<&'a str>,
-    correlation: &'a str,
-    envelope: &'a [u8],
-    due_at: MaybeUnset<i64>,
-    written: i64,
-    life: i32,
-}
-
-/// A fact.
-#[derive(SerializeRow)]
-#[scylla(flavor = "enforce_order", skip_name_checks)]
-struct FactRow<'a> {
-    tenant: &'a str,
-    id: &'a [u8],
-    stamp: i32,
-    node: &'a str,
-    day: i32,
-    at: i64,
-    written: i64,
-    life: i32,
-}
-
-/// How many sessions of a process have it.
-#[derive(SerializeRow)]
-#[scylla(flavor = "enforce_order", skip_name_checks)]
-struct SessionsRow<'a> {
-    written: i64,
-    life: i32,
-    sessions: i32,
-    tenant: &'a str,
-    id: &'a [u8],
-    stamp: i32,
-    node: &'a str,
-    day: i32,
-}
-
-/// A place in a tenant's deliveries.
-#[derive(SerializeRow)]
-#[scylla(flavor = "enforce_order", skip_name_checks)]
-struct PlaceRow<'a> {
-    tenant: &'a str,
-    hour: i32,
-    sub: i8,
-    at: i64,
-    id: &'a [u8],
-    channel: &'a str,
-    written: i64,
-    life: i32,
-}
-
-/// A place in a stream.
-#[derive(SerializeRow)]
-#[scylla(flavor = "enforce_order", skip_name_checks)]
-struct RecentRow<'a> {
-    tenant: &'a str,
-    stream: String,
-    day: i32,
-    generation: i32,
-    shard: i32,
-    position: i64,
-    id: &'a [u8],
-    delivery: i32,
-    at: i64,
-    written: i64,
-    life: i32,
-}
 
 /// Writes, with what they need.
 pub(super) struct Writer<'a> {
@@ -266,120 +187,4 @@ impl Writer<'_> {
             .map(|rows| self.cluster.write_partition(statement, rows));
         self.cluster.all(groups).await
     }
-}
-
-fn payload(new: &NewNotification, retention: Duration) -> PayloadRow<'_> {
-    let envelope = &new.envelope;
-    PayloadRow {
-        tenant: envelope.tenant_id.as_str(),
-        id: envelope.notification_id.as_bytes(),
-        stamp: stamp(new.redrive, new.attempt, Status::Stored),
-        node: &new.node,
-        day: day(new.at_ms),
-        at: time(new.at_ms),
-        accepted_at: time(kept::accepted_at(new)),
-        channel: envelope.channel.as_str(),
-        user: MaybeUnset::from_option(envelope.user_id.as_ref().map(|user| user.as_str())),
-        correlation: envelope.correlation_id.as_str(),
-        envelope: &new.bytes,
-        due_at: MaybeUnset::from_option(ahead(new).map(|_| time(kept::counts_from(new)))),
-        written: earliest_wins(new.at_ms, lot(new)),
-        life: life_of(new, retention),
-    }
-}
-
-/// How far ahead a payload's time begins to count; `None` when it does now.
-fn ahead(new: &NewNotification) -> Option<Duration> {
-    let ahead = kept::counts_from(new) - new.at_ms;
-    (ahead > 0).then_some(Duration::from_millis(ahead))
-}
-
-fn life_of(new: &NewNotification, retention: Duration) -> i32 {
-    life(retention.saturating_add(ahead(new).unwrap_or_default()))
-}
-
-/// Tells apart two payloads of one id that were read in one millisecond.
-fn lot(new: &NewNotification) -> u64 {
-    let of = |sum: u64, byte: u8| (sum ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3);
-    let text = new.envelope.correlation_id.as_str().bytes();
-    let numbers = [new.envelope.accepted_at, new.bytes.len() as u64];
-    text.chain(numbers.into_iter().flat_map(u64::to_be_bytes))
-        .fold(0xcbf2_9ce4_8422_2325, of)
-}
-
-fn place(new: &NewNotification, retention: Duration) -> PlaceRow<'_> {
-    let envelope = &new.envelope;
-    let id = envelope.notification_id.as_bytes();
-    let at = kept::accepted_at(new);
-    PlaceRow {
-        tenant: envelope.tenant_id.as_str(),
-        hour: hour(at),
-        sub: (id[15] % SUBS).cast_signed(),
-        at: time(at),
-        id,
-        channel: envelope.channel.as_str(),
-        written: latest_wins(new.at_ms),
-        life: life_of(new, retention),
-    }
-}
-
-impl PlaceRow<'_> {
-    fn partition(&self) -> (&str, i32, i8) {
-        (self.tenant, self.hour, self.sub)
-    }
-}
-
-fn fact_row<'a>(
-    tenant: &'a TenantId,
-    id: &'a NotificationId,
-    stamp: i32,
-    at_ms: u64,
-    node: &'a str,
-    life: i32,
-) -> FactRow<'a> {
-    FactRow {
-        tenant: tenant.as_str(),
-        id: id.as_bytes(),
-        stamp,
-        node,
-        day: day(at_ms),
-        at: time(at_ms),
-        written: earliest_wins(at_ms, 0),
-        life,
-    }
-}
-
-fn recent(fact: &Dispatched, life: i32) -> RecentRow<'_> {
-    RecentRow {
-        tenant: fact.tenant.as_str(),
-        stream: fact.stream.to_string(),
-        day: day(fact.at_ms),
-        generation: fact.cursor.generation.into(),
-        shard: fact.cursor.shard.into(),
-        position: fact.cursor.offset,
-        id: fact.id.as_bytes(),
-        delivery: i32::try_from(fact.delivery).unwrap_or(i32::MAX),
-        at: time(fact.at_ms),
-        written: latest_wins(fact.at_ms),
-        life,
-    }
-}
-
-impl RecentRow<'_> {
-    fn partition(&self) -> (&str, &str, i32) {
-        (self.tenant, &self.stream, self.day)
-    }
-}
-
-fn stamp(redrive: u8, attempt: u8, status: Status) -> i32 {
-    stamp_of(Stamp {
-        redrive,
-        attempt,
-        status,
-    })
-}
-
-fn stamp_of(stamp: Stamp) -> i32 {
-    // Three bytes: it always fits.
-    i32::try_from(stamp.packed()).unwrap_or(i32::MAX)
 }

@@ -20,7 +20,7 @@ const HOUR_MS: u64 = 3_600_000;
 fn letters(tenant: &TenantId, count: u64) -> Vec<DeadLetter> {
     let letter = |n: u64| {
         let mut dead = facts::dead(tenant, n, 1, EPOCH_MS + n / 3 * HOUR_MS, "r");
-        if n % 7 == 0 {
+        if n.is_multiple_of(7) {
             "expired_too_often".clone_into(&mut dead.row.error_code);
         }
         if n % 10 == 1 {

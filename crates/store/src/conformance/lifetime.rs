@@ -2,12 +2,15 @@
 
 use std::time::Duration;
 
+use carillon_schemas::status::Status;
+use uuid::Uuid;
+
 use super::{
     Subject,
     facts::{self, Fact},
     model::Model,
 };
-use crate::{Claim, DeliveriesQuery, StoreError};
+use crate::{AuditQuery, Claim, DeadLettersQuery, DeliveriesQuery, StoreError};
 
 const SECOND: Duration = Duration::from_secs(1);
 
@@ -122,4 +125,15 @@ pub async fn a_closed_store_says_that_it_is_closed(subject: &Subject) {
         closed
     );
     assert_eq!(store.ping().await.err(), closed);
+    let letter = facts::dead(&tenant, 1, 1, now, "r").row.id;
+    let note = facts::note(&tenant, 1, facts::stamp(Status::Delivered), now, "f");
+    assert_eq!(store.note(&[note]).await.err(), closed);
+    assert_eq!(store.latest(&tenant, &[]).await.err(), closed);
+    assert_eq!(store.due(1, now, 1).await.err(), closed);
+    assert_eq!(store.dead_letter(&tenant, letter).await.err(), closed);
+    let query = DeadLettersQuery::default();
+    assert_eq!(store.dead_letters(&tenant, &query).await.err(), closed);
+    assert_eq!(store.job(&tenant, Uuid::nil()).await.err(), closed);
+    let query = AuditQuery::default();
+    assert_eq!(store.audit_trail(&tenant, &query).await.err(), closed);
 }

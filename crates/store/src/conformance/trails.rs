@@ -25,7 +25,7 @@ fn entry(tenant: &TenantId, n: u64) -> AuditEntry {
         at: EPOCH_MS + n / 3 * HOUR_MS,
         kind: AuditKind::ALL[usize::from(n % 50 == 3)],
         code: format!("code-{n}"),
-        actor: (n % 2 == 0).then(|| "ops".to_owned()),
+        actor: n.is_multiple_of(2).then(|| "ops".to_owned()),
         node: "ingest-0".to_owned(),
         subject: None,
         count: n,
@@ -63,7 +63,7 @@ pub async fn an_audit_trail_comes_page_by_page_and_each_entry_once(subject: &Sub
     assert_eq!(trail(subject, &tenant, query(7)).await.0, newest_first);
     assert_eq!(
         trail(subject, &other.tenant_id, query(7)).await.0,
-        [other.clone()]
+        std::slice::from_ref(&other)
     );
     let between = AuditQuery {
         since_ms: Some(all[30].at),

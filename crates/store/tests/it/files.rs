@@ -2,6 +2,7 @@
 
 use std::fs;
 
+use carillon_schemas::status::Status;
 use carillon_store::{
     DeliveriesQuery, Fsync, NotificationStore, SqliteOptions, StoreConfig, StoreError, check,
     conformance::facts::{self, EPOCH_MS},
@@ -272,6 +273,42 @@ async fn a_url_opens_the_store_that_migrate_made_and_check_counts() {
     let checked = house.check().await.unwrap();
     assert_eq!(checked.rows[..2], [("notifications", 2), ("delivery_log", 0)]);
     store.close().await;
+}
+
+/// A file as the first version wrote it: its rows are there, and live on as others do.
+#[tokio::test]
+async fn a_file_of_the_first_version_is_migrated_with_its_rows() {
+    let house = House::new();
+    let hand = rusqlite::Connection::open(house.path()).unwrap();
+    hand.execute_batch(include_str!("../../migrations/0001_notifications.sql"))
+        .unwrap();
+    hand.pragma_update(None, "application_id", 0x4361_7269).unwrap();
+    hand.pragma_update(None, "user_version", 1).unwrap();
+    let (old, id) = (new(1), facts::id(1));
+    let stored = facts::stamp(Status::Stored).packed();
+    let row = "INSERT INTO notifications VALUES
+        ('a', ?1, ?2, ?3, ?2, ?4, -1 - ?4, 'r', ?4, 'alerts', NULL, 'of-a-1', ?5)";
+    let end = (EPOCH_MS + 3_600_000) as i64;
+    let values = (id.as_bytes(), stored, end, EPOCH_MS as i64, &old.bytes[..]);
+    hand.execute(row, values).unwrap();
+    drop(hand);
+    let migrated = house.migrate().await.unwrap();
+    assert_eq!((migrated.from, migrated.to), (1, 2));
+    let store = house.open(SqliteOptions::default()).unwrap();
+    let tenant = "a".parse().unwrap();
+    let mut fact = facts::note(&tenant, 1, facts::stamp(Status::Delivered), EPOCH_MS + 7, "f");
+    fact.sessions = Some(2);
+    let known = async || store.notification(&tenant, facts::id(1)).await.unwrap().unwrap();
+    assert_eq!(known().await.timeline.len(), 2);
+    for fact in [fact.clone(), fact] {
+        store.note(&[fact]).await.unwrap();
+    }
+    let known = known().await;
+    assert_eq!((known.bytes, known.status), (old.bytes, Status::Delivered));
+    assert_eq!(known.first_delivered_at, Some(EPOCH_MS + 7));
+    assert_eq!(known.timeline[2].sessions, Some(2));
+    store.close().await;
+    house.check().await.unwrap();
 }
 
 #[tokio::test]

@@ -6,6 +6,7 @@ use std::{
 };
 
 use carillon_chassis::{clock::Clock, metrics::Metrics, secret::Secret};
+use carillon_schemas::status::Status;
 use carillon_store::{
     CassandraTls, NotificationStore, StoreConfig, StoreError, check,
     conformance::facts::{self, EPOCH_MS},
@@ -90,6 +91,66 @@ async fn many_may_create_and_migrate_one_keyspace_at_once() {
         .persist(&[facts::new(&tenant, 1, 1, EPOCH_MS, "r")])
         .await
         .unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "needs the cluster: make cluster"]
+async fn a_keyspace_of_the_first_version_is_migrated_with_its_rows_by_many_at_once() {
+    let keyspace = Keyspace::unmade();
+    let hand = keyspace.by_hand().await;
+    let name = &keyspace.name;
+    let place = "{'class': 'SimpleStrategy', 'replication_factor': 1}";
+    let first = include_str!("../../migrations/0001_notifications.cql");
+    let code: Vec<_> = first.lines().filter(|line| !line.starts_with("--")).collect();
+    let code = code.join("\n").replace("IF NOT EXISTS ", &format!("{name}."));
+    let versions = format!(
+        "CREATE TABLE {name}.schema_migrations (part text, version int, PRIMARY KEY ((part), version))"
+    );
+    let noted = format!("INSERT INTO {name}.schema_migrations (part, version) VALUES ('carillon', 1)");
+    // As the first version wrote it: a fact with its payload.
+    let old = facts::new(&"a".parse().unwrap(), 1, 1, EPOCH_MS, "r");
+    let row = format!(
+        "INSERT INTO {name}.notifications
+            (tenant_id, notification_id, stamp, node, day, at, accepted_at, channel, correlation_id, envelope)
+         VALUES ('a', 0x{}, {}, 'r', {}, {EPOCH_MS}, {EPOCH_MS}, 'news', 'of-a-1', 0x{})",
+        hex(facts::id(1).as_bytes()),
+        facts::stamp(Status::Stored).packed(),
+        EPOCH_MS / 86_400_000,
+        hex(&old.bytes),
+    );
+    let keyspace_made = format!("CREATE KEYSPACE {name} WITH replication = {place}");
+    let statements = [keyspace_made].into_iter();
+    let statements = statements.chain(code.split(';').map(str::to_owned));
+    for statement in statements.chain([versions, noted, row]) {
+        if !statement.trim().is_empty() {
+            hand.query_unpaged(statement, ()).await.unwrap();
+        }
+    }
+    let mut racers = tokio::task::JoinSet::new();
+    for _ in 0..4 {
+        let (url, config) = (keyspace.url(), keyspace.config());
+        racers.spawn(async move { migrate(&url, &config).await });
+    }
+    for outcome in racers.join_all().await {
+        assert_eq!(outcome.unwrap().to, 2);
+    }
+    // One that was cut off before it noted its version.
+    let forget = format!("DELETE FROM {name}.schema_migrations WHERE part = 'carillon' AND version = 2");
+    hand.query_unpaged(forget, ()).await.unwrap();
+    let again = migrate(&keyspace.url(), &keyspace.config()).await.unwrap();
+    assert_eq!((again.from, again.to), (1, 2));
+    let store = keyspace.open(&Clock::manual(EPOCH_MS)).await.unwrap();
+    let tenant = "a".parse().unwrap();
+    let mut fact = facts::note(&tenant, 1, facts::stamp(Status::Delivered), EPOCH_MS, "f");
+    fact.sessions = Some(2);
+    store.note(&[fact]).await.unwrap();
+    let known = store.notification(&tenant, facts::id(1)).await.unwrap().unwrap();
+    assert_eq!((known.bytes, known.status), (old.bytes, Status::Delivered));
+    assert_eq!(known.timeline[2].sessions, Some(2));
+}
+
+fn hex(bytes: &[u8]) -> String {
+    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 #[tokio::test(flavor = "multi_thread")]

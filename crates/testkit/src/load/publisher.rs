@@ -6,8 +6,8 @@
 
 use std::{sync::Arc, time::Duration};
 
-use carillon_client::{Connection, Publisher};
-use carillon_schemas::{IdempotencyKey, notification::Submission};
+use carillon_client::{ClientError, Connection, Publisher};
+use carillon_schemas::{IdempotencyKey, http::Accepted, notification::Submission};
 use parking_lot::Mutex;
 use tokio::{task::JoinHandle, time::Instant};
 use tokio_util::sync::CancellationToken;
@@ -81,19 +81,42 @@ async fn one(publisher: &Publisher, place: &Place, journal: &Mutex<Journal>, num
     let key: IdempotencyKey = format!("{}-{}-{number}", place.0, place.1)
         .parse()
         .expect("a key");
+    let attempted = || journal.lock().attempted(place);
+    match until_accepted(publisher, &submission, &key, attempted).await {
+        Ok(accepted) => journal.lock().accepted(place, number, accepted.notification_id),
+        Err(error) => panic!("number {number} of {}/{}: {error}", place.0, place.1),
+    }
+}
+
+/// Sends a submission without a key, once; lets some time pass when it is not answered 202.
+pub(super) async fn once(
+    publisher: &Publisher,
+    submission: &Submission,
+    mut attempted: impl FnMut(),
+) -> Result<Accepted, ClientError> {
+    attempted();
+    let answer = publisher.publish(submission, None).await;
+    if answer.is_err() {
+        tokio::time::sleep(AGAIN).await;
+    }
+    answer
+}
+
+/// Sends a submission under its key until it is answered 202; calls `attempted` before each request.
+pub(super) async fn until_accepted(
+    publisher: &Publisher,
+    submission: &Submission,
+    key: &IdempotencyKey,
+    mut attempted: impl FnMut(),
+) -> Result<Accepted, ClientError> {
     let begun = Instant::now();
     loop {
-        journal.lock().attempted(place);
-        let error = match publisher.publish(&submission, Some(&key)).await {
-            Ok(accepted) => return journal.lock().accepted(place, number, accepted.notification_id),
-            Err(error) => error,
-        };
-        assert!(
-            error.is_temporary() && begun.elapsed() < PATIENCE,
-            "number {number} of {}/{}: {error}",
-            place.0,
-            place.1
-        );
+        attempted();
+        match publisher.publish(submission, Some(key)).await {
+            Ok(accepted) => return Ok(accepted),
+            Err(error) if error.is_temporary() && begun.elapsed() < PATIENCE => {}
+            Err(error) => return Err(error),
+        }
         tokio::time::sleep(AGAIN).await;
     }
 }

@@ -33,6 +33,12 @@ pub struct DeploymentOptions {
     pub shards: u16,
     /// Whether every connection is encrypted and authenticated, to Kafka and to Cassandra.
     pub encrypted: bool,
+    /// More lines of `carillon.toml` for the section `[topics]`.
+    pub topics: String,
+    /// More lines of `carillon.toml` for the section `[router]`.
+    pub router: String,
+    /// Variables of the roles' environment.
+    pub environment: Vec<(String, String)>,
 }
 
 impl Default for DeploymentOptions {
@@ -41,6 +47,9 @@ impl Default for DeploymentOptions {
             notifications: 3,
             shards: 8,
             encrypted: false,
+            topics: String::new(),
+            router: String::new(),
+            environment: Vec::new(),
         }
     }
 }
@@ -55,6 +64,7 @@ pub struct Deployment {
     bus: BusConfig,
     name: String,
     group: String,
+    environment: Vec<(String, String)>,
 }
 
 #[allow(clippy::expect_used, reason = "a test cannot go on without its deployment")]
@@ -83,6 +93,7 @@ impl Deployment {
             bus: bus(&name, servers, options.encrypted),
             servers: servers.clone(),
             group: format!("{name}-router"),
+            environment: options.environment.clone(),
             name,
         }
     }
@@ -120,7 +131,8 @@ impl Deployment {
     pub async fn start(&self, role: &str, name: &str) -> RoleProcess {
         let node = ["--router-node", name];
         let more: &[&str] = if role == "router" { &node } else { &[] };
-        RoleProcess::start(&self.binary, self.dir.path(), name, &[&[role], more].concat()).await
+        let arguments = [&[role], more].concat();
+        RoleProcess::start_with(&self.binary, self.dir.path(), name, &arguments, &self.environment).await
     }
 
     /// A token of a user of a tenant.
@@ -219,6 +231,7 @@ fn configuration(name: &str, servers: &Description, options: &DeploymentOptions)
         String::new()
     };
     let (notifications, shards) = (options.notifications, options.shards);
+    let (more_topics, more_router) = (&options.topics, &options.router);
     let (address, user, password) = (&cassandra.address, &cassandra.user, &cassandra.password);
     format!(
         "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nkafka = \"{bootstrap}\"\n\
@@ -227,8 +240,8 @@ fn configuration(name: &str, servers: &Description, options: &DeploymentOptions)
          [auth]\nkey_file = [\"issuer.pem\"]\n\
          [log]\nformat = \"json\"\n\
          [topics]\nprefix = \"{name}.\"\nreplication = {replication}\nnotifications = {notifications}\n\
-         shards = {shards}\ndead_letters = 1\n\
-         [router]\ngroup = \"{name}-router\"\n\
+         shards = {shards}\ndead_letters = 1\n{more_topics}\
+         [router]\ngroup = \"{name}-router\"\n{more_router}\
          [cassandra]\nuser = \"{user}\"\npassword = \"{password}\"\nreplication = 1\n{tls}{security}"
     )
 }

@@ -6,7 +6,7 @@
 use std::{io, time::Duration};
 
 use carillon_fixtures::{Cassandra, Description};
-use carillon_schemas::topics::Topics;
+use carillon_schemas::topics::{Layout, Topics};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -36,7 +36,11 @@ pub(super) async fn remove(servers: &Description, topics: &Topics, keyspace: &st
 
 /// `DeleteTopics` version 1: a correlation id, a client id, the names, a deadline.
 async fn delete_topics(brokers: &str, topics: &Topics) -> io::Result<()> {
-    let names = [&topics.notifications, &topics.deliveries, &topics.dead_letters];
+    let names: Vec<_> = topics
+        .all(&Layout::SINGLE)
+        .into_iter()
+        .map(|spec| spec.name)
+        .collect();
     let mut body = Vec::new();
     body.extend(DELETE_TOPICS.to_be_bytes());
     body.extend(1_i16.to_be_bytes());

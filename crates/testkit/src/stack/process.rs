@@ -35,6 +35,7 @@ pub struct RoleProcess {
     binary: PathBuf,
     dir: PathBuf,
     arguments: Vec<String>,
+    environment: Vec<(String, String)>,
     child: Option<Guarded>,
     /// Where the log of this start begins.
     begun: usize,
@@ -48,11 +49,26 @@ impl RoleProcess {
     /// # Panics
     /// When the binary cannot be started or ends at once; with its log.
     pub async fn start(binary: &Path, dir: &Path, name: &str, arguments: &[&str]) -> Self {
+        Self::start_with(binary, dir, name, arguments, &[]).await
+    }
+
+    /// The same with variables of its environment.
+    ///
+    /// # Panics
+    /// As [`RoleProcess::start`].
+    pub async fn start_with(
+        binary: &Path,
+        dir: &Path,
+        name: &str,
+        arguments: &[&str],
+        environment: &[(String, String)],
+    ) -> Self {
         let mut process = Self {
             name: name.to_owned(),
             binary: binary.to_owned(),
             dir: dir.to_owned(),
             arguments: arguments.iter().map(|a| (*a).to_owned()).collect(),
+            environment: environment.to_vec(),
             child: None,
             begun: 0,
             listen: None,
@@ -83,8 +99,12 @@ impl RoleProcess {
         let log = log.expect("a file for the log");
         self.begun = self.log().len();
         let mut command = command(&self.binary, &self.dir);
-        command.args(&self.arguments).args(addresses);
-        let child = Guarded::start(&command, log, None);
+        command
+            .args(&self.arguments)
+            .args(addresses)
+            .envs(self.environment.iter().cloned());
+        // When we are killed, the roles that share the directory end too, and nobody is left to want it.
+        let child = Guarded::start(&command, log, Some(&self.dir));
         self.child = Some(child.expect("a watchdog starts"));
     }
 

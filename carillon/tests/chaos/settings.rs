@@ -1,0 +1,92 @@
+//! What whoever runs these tests may choose.
+//!
+//! In: `SEED`, `MINUTES`, `KINDS`, `RECOVERY_PERCENT`. Out: settings. Always: what is not said has a default that is
+//! printed.
+
+use std::{fmt, str::FromStr, time::Duration};
+
+use carillon_chassis::clock::Clock;
+use carillon_testkit::chaos::{Ground, Kind, Limits, Report, seeded::SeededBug};
+
+/// Minutes of load without `MINUTES`.
+const MINUTES: f64 = 10.0;
+/// Kinds without `KINDS`: what the product can do today.
+const KINDS: &str = "priority,user,poison";
+/// In `KINDS`, the hostile producer; all others are kinds of notifications.
+const POISON: &str = "poison";
+
+/// The settings of a run.
+#[derive(Debug, Clone)]
+pub(crate) struct Settings {
+    pub(crate) ground: Ground,
+    pub(crate) seed: u64,
+    pub(crate) lasts: Duration,
+    /// Kinds beside the plain one.
+    pub(crate) special: Vec<Kind>,
+    pub(crate) poison: bool,
+    pub(crate) limits: Limits,
+    /// The bug that is switched on in every role.
+    pub(crate) bug: Option<&'static SeededBug>,
+}
+
+impl Settings {
+    /// From the environment.
+    pub(crate) fn read(ground: Ground) -> Self {
+        let kinds = variable("KINDS").unwrap_or_else(|| KINDS.to_owned());
+        let kinds: Vec<&str> = kinds.split(',').filter(|kind| !kind.is_empty()).collect();
+        let kind = |name: &&str| Kind::from_name(name).unwrap_or_else(|| panic!("KINDS: no kind {name}"));
+        let special = kinds.iter().filter(|name| **name != POISON).map(kind);
+        let mut limits = Limits::default();
+        if let Some(percent) = number("RECOVERY_PERCENT") {
+            limits.recovery_percent = percent;
+        }
+        Self {
+            ground,
+            seed: number("SEED").unwrap_or_else(|| Clock::system().unix_ms() % 100_000),
+            lasts: Duration::from_secs_f64(number::<f64>("MINUTES").unwrap_or(MINUTES) * 60.0),
+            special: special.collect(),
+            poison: kinds.contains(&POISON),
+            limits,
+            bug: None,
+        }
+    }
+
+    /// Whether a report says what it should: nothing broken, or what the seeded bug breaks.
+    pub(crate) fn expect(&self, report: &Report) -> bool {
+        let broken = report.broken();
+        match self.bug {
+            None => broken.is_empty(),
+            Some(bug) => bug.breaks.iter().any(|rule| broken.contains(rule)),
+        }
+    }
+
+    /// Whether a kind of notifications is part of the load.
+    pub(crate) fn has(&self, kind: Kind) -> bool {
+        self.special.contains(&kind)
+    }
+}
+
+impl fmt::Display for Settings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let (lane, minutes) = (self.ground, self.lasts.as_secs_f64() / 60.0);
+        write!(f, "SEED={} MINUTES={minutes} on {lane:?}; plain", self.seed)?;
+        for kind in &self.special {
+            write!(f, ", {kind}")?;
+        }
+        let poison = if self.poison { ", poison" } else { "" };
+        f.write_str(poison)?;
+        self.bug
+            .map_or(Ok(()), |bug| write!(f, "; seeded bug {}", bug.name))
+    }
+}
+
+fn number<T: FromStr>(name: &str) -> Option<T> {
+    let text = variable(name)?;
+    let number = text.parse().ok();
+    Some(number.unwrap_or_else(|| panic!("{name}={text} is no number")))
+}
+
+#[allow(clippy::disallowed_methods, reason = "a test's own settings")]
+fn variable(name: &str) -> Option<String> {
+    std::env::var(name).ok().filter(|value| !value.is_empty())
+}

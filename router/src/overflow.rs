@@ -1,0 +1,282 @@
+//! The overflow's rim: records that do not fit their lane, on their way there and back.
+//!
+//! In: records of the notifications partitions and of the overflow that mirrors them, what was found there when a
+//! partition was taken over. Out: records in the lanes, records to be written to the overflow. Always: which way a
+//! record goes is the ledger's word; what waits here is bounded by what the consumers hand out, which pause then.
+
+mod take_over;
+mod write;
+
+use std::{
+    collections::{HashMap, HashSet, VecDeque},
+    sync::Arc,
+};
+
+use carillon_bus::{Record, TopicPartition};
+use carillon_schemas::headers;
+use tokio::time::Instant;
+
+use crate::{
+    fair::{
+        Fair,
+        ledger::{Ledger, Way},
+    },
+    sources::Sources,
+    work::Item,
+};
+pub(crate) use take_over::{Found, TakeOver, Taker};
+pub(crate) use write::{Placed, Writer};
+
+/// The lanes behind.
+type Lanes = Fair<Item>;
+
+/// What is known of the overflow of the partitions that are here.
+pub(crate) struct Overflow {
+    sources: Arc<Sources>,
+    notifications: Arc<str>,
+    topic: Arc<str>,
+    ledger: Ledger,
+    owned: HashMap<i32, Owned>,
+    /// Counts partitions that were taken over, so that an answer about one that went meanwhile is told apart.
+    taken: u64,
+    /// To be written to the overflow, in order.
+    spilled: VecDeque<Item>,
+    /// Partitions whose overflow is to be looked through.
+    asked: VecDeque<TakeOver>,
+}
+
+/// A partition that is here.
+struct Owned {
+    number: u64,
+    /// Records of the notifications partition whose way is not known yet.
+    pending: VecDeque<Item>,
+    /// How far the notifications partition is read when they are on their way.
+    heard: i64,
+    /// Records of the overflow that may not be handed on yet.
+    following: VecDeque<Item>,
+}
+
+impl Overflow {
+    pub(crate) fn new(sources: Arc<Sources>, notifications: &str, topic: &str) -> Self {
+        Self {
+            sources,
+            notifications: notifications.into(),
+            topic: topic.into(),
+            ledger: Ledger::default(),
+            owned: HashMap::new(),
+            taken: 0,
+            spilled: VecDeque::new(),
+            asked: VecDeque::new(),
+        }
+    }
+
+    /// These partitions of the notifications topic are here now: their overflow is followed, and looked through
+    /// before any of their records goes on.
+    pub(crate) fn own(&mut self, partitions: &[i32]) {
+        for &partition in partitions {
+            self.taken += 1;
+            let owned = Owned {
+                number: self.taken,
+                pending: VecDeque::new(),
+                heard: 0,
+                following: VecDeque::new(),
+            };
+            self.owned.insert(partition, owned);
+        }
+        self.sources.follower.assign(partitions);
+    }
+
+    /// The follower is at what is committed of these.
+    pub(crate) fn begun(&mut self, partitions: &[TopicPartition]) {
+        for partition in partitions.iter().map(|p| p.partition) {
+            let owned = self.owned.get(&partition);
+            let from = self.sources.follower.begun_at(partition);
+            if let (Some(owned), Some(from)) = (owned, from) {
+                let number = owned.number;
+                self.asked.push_back(TakeOver {
+                    partition,
+                    number,
+                    from,
+                });
+            }
+        }
+    }
+
+    /// These go. Gives what was not begun of them, and the partitions of the overflow that go with them.
+    pub(crate) fn disown(&mut self, partitions: &[i32]) -> (Vec<Item>, Vec<TopicPartition>) {
+        let mut gone = Vec::new();
+        for partition in partitions {
+            self.ledger.revoked(*partition);
+            let owned = self.owned.remove(partition);
+            gone.extend(
+                owned
+                    .into_iter()
+                    .flat_map(|owned| owned.pending.into_iter().chain(owned.following)),
+            );
+        }
+        self.sources.unfollow(partitions);
+        // What is being written goes on: its place there is certain only then.
+        let goes = |item: &Item| partitions.contains(&item.record.partition);
+        let (spilled, stays) = self.spilled.drain(..).partition::<VecDeque<_>, _>(goes);
+        self.spilled = stays;
+        gone.extend(spilled);
+        let mirror = |partition: &i32| TopicPartition {
+            topic: Arc::clone(&self.topic),
+            partition: *partition,
+        };
+        (gone, partitions.iter().map(mirror).collect())
+    }
+
+    /// A record of a notifications partition.
+    pub(crate) fn hear(&mut self, item: Item, lanes: &mut Lanes) {
+        let partition = item.record.partition;
+        match self.owned.get_mut(&partition) {
+            Some(owned) if !self.ledger.is_ready(partition) => owned.pending.push_back(item),
+            Some(_) => self.pass(item, lanes),
+            // Its partition went between its reading and now.
+            None => self.sources.let_go(&item.record, &item.source),
+        }
+    }
+
+    /// A notifications partition is read up to here.
+    pub(crate) fn heard(&mut self, partition: i32, next: i64) {
+        if let Some(owned) = self.owned.get_mut(&partition) {
+            owned.heard = owned.heard.max(next);
+            self.ledger.read(partition, next);
+        }
+    }
+
+    fn pass(&mut self, item: Item, lanes: &mut Lanes) {
+        let Record {
+            partition, offset, ..
+        } = item.record;
+        self.leave(partition);
+        match self.ledger.way(partition, item.tenant(), offset) {
+            Way::Wait => self.sources.let_go(&item.record, &item.source),
+            Way::There => self.sources.finish(&item.record, &item.source),
+            Way::Push => lanes.push(item, Instant::now()),
+            Way::Offer => {
+                if let Err(item) = lanes.offer(item, Instant::now()) {
+                    self.spill(item);
+                }
+            }
+            Way::Overflow => self.spill(item),
+        }
+    }
+
+    fn spill(&mut self, item: Item) {
+        self.ledger.enter(item.record.partition, item.tenant());
+        self.spilled.push_back(item);
+    }
+
+    /// Who has nothing unfinished in the overflow of a partition leaves it.
+    fn leave(&mut self, partition: i32) {
+        if self.ledger.tenants(partition) > 0
+            && let Some(mark) = self.sources.follower.low_water(&self.topic, partition)
+        {
+            self.ledger.passed(partition, mark);
+        }
+    }
+
+    /// It is known what the overflow of a partition holds.
+    pub(crate) fn found(&mut self, found: Found, lanes: &mut Lanes) {
+        let Found {
+            partition,
+            number,
+            from,
+            end,
+            records,
+        } = found;
+        let Some(owned) = self
+            .owned
+            .get_mut(&partition)
+            .filter(|owned| owned.number == number)
+        else {
+            return;
+        };
+        let pending = std::mem::take(&mut owned.pending);
+        let heard = owned.heard;
+        self.ledger.assigned(partition, from);
+        for (tenant, offset, place) in records {
+            self.ledger.found(partition, &tenant, offset, place);
+        }
+        self.ledger.scanned(partition, end);
+        for item in pending {
+            let offset = item.record.offset;
+            self.pass(item, lanes);
+            self.ledger.read(partition, offset + 1);
+        }
+        self.ledger.read(partition, heard);
+    }
+
+    /// A record of the overflow.
+    pub(crate) fn follow(&mut self, item: Item) {
+        match self.owned.get_mut(&item.record.partition) {
+            Some(owned) => owned.following.push_back(item),
+            None => self.sources.let_go(&item.record, &item.source),
+        }
+    }
+
+    /// Hands on what may be handed on of the overflow and fits its lane. Who does not fit lets others pass.
+    pub(crate) fn advance(&mut self, lanes: &mut Lanes) {
+        for (&partition, owned) in &mut self.owned {
+            if owned.following.is_empty() || !self.ledger.is_ready(partition) {
+                continue;
+            }
+            let mut waits = HashSet::new();
+            for item in std::mem::take(&mut owned.following) {
+                let place = place_of(&item.record, &self.notifications);
+                let may = !waits.contains(item.tenant())
+                    && self.ledger.may_follow(partition, item.record.offset, place);
+                let stays = if may {
+                    lanes.offer(item, Instant::now()).err()
+                } else {
+                    Some(item)
+                };
+                if let Some(item) = stays {
+                    waits.insert(item.tenant().clone());
+                    owned.following.push_back(item);
+                }
+            }
+        }
+    }
+
+    /// It stands in the overflow now.
+    pub(crate) fn placed(&mut self, placed: &Placed) {
+        let Placed {
+            partition,
+            tenant,
+            offset,
+        } = placed;
+        self.ledger.placed(*partition, tenant, *offset);
+    }
+
+    /// The next record to be written to the overflow.
+    pub(crate) fn next_spilled(&mut self) -> Option<Item> {
+        self.spilled.pop_front()
+    }
+
+    /// Whether a record waits to be written to the overflow.
+    pub(crate) fn is_spilling(&self) -> bool {
+        !self.spilled.is_empty()
+    }
+
+    /// The next partition whose overflow is to be looked through.
+    pub(crate) fn next_asked(&mut self) -> Option<TakeOver> {
+        self.asked.pop_front()
+    }
+
+    /// Whether a partition waits to be looked through.
+    pub(crate) fn is_asking(&self) -> bool {
+        !self.asked.is_empty()
+    }
+}
+
+/// Where a record of the overflow stood in the notifications partition that it mirrors, if it came from there.
+fn place_of(record: &Record, notifications: &str) -> Option<i64> {
+    let mut parts = record.headers.text(headers::ORIGIN)?.rsplit('/');
+    let offset = parts.next()?.parse().ok()?;
+    let partition: i32 = parts.next()?.parse().ok()?;
+    let here = parts.next() == Some(notifications) && partition == record.partition;
+    here.then_some(offset)
+}
