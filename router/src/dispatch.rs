@@ -7,7 +7,7 @@
 mod delivery_record;
 mod window;
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use carillon_bus::{Outgoing, Producer};
@@ -26,6 +26,9 @@ use crate::{
 pub(crate) use delivery_record::Shards;
 pub(crate) use window::Acknowledged;
 use window::{Sent, Slot, Window};
+
+/// How long an acknowledgement may take before Kafka is said to be in trouble. It is waited for all the same.
+const NO_ANSWER: Duration = Duration::from_secs(5);
 
 /// The room.
 pub(crate) struct Dispatch {
@@ -47,14 +50,23 @@ impl Dispatch {
     ) {
         let mut window = Window::new(self.window);
         let mut open = true;
+        let mut late = false;
         while open || !window.is_empty() {
+            let give_notice = window.oldest() + NO_ANSWER;
             tokio::select! {
                 biased;
                 () = window.first_answered(), if !window.is_empty() => {
+                    if std::mem::take(&mut late) {
+                        self.holds.let_go(Site::Dispatch);
+                    }
                     self.recover(&mut window).await;
                     if !self.hand_on(&mut window, &acknowledged).await {
                         return;
                     }
+                }
+                () = tokio::time::sleep_until(give_notice), if !window.is_empty() && !late => {
+                    late = true;
+                    self.holds.hold(Site::Dispatch, Dependency::Kafka, "deliveries are not acknowledged");
                 }
                 work = persisted.recv(), if open && window.has_room() => match work {
                     Some(work) => window.push(self.send_all(work)),

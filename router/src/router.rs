@@ -44,6 +44,10 @@ use crate::{
     trail::Trail,
 };
 
+/// How long the pipeline's producer tries by itself: a day. What it gives up could only be sent again behind what it
+/// did not give up, out of order; so it gives nothing up for as long as an outage may last.
+const PATIENT: Duration = Duration::from_hours(24);
+
 /// Most records of the overflow in one batch.
 const OVERFLOW_BATCH: usize = 128;
 
@@ -70,7 +74,10 @@ pub struct RouterDeps {
 pub struct Router {
     config: RouterConfig,
     deps: RouterDeps,
+    /// Of the rooms beside the pipeline, which give a record up in time.
     producer: Producer,
+    /// Of the pipeline.
+    patient: Producer,
     meters: Meters,
     ladder: Arc<Ladder>,
     conditions: [Condition; 2],
@@ -87,10 +94,16 @@ impl Router {
         let no_tier = RouterError::Config("the ladder has no tier");
         let ladder = Arc::new(Ladder::new(&deps.bus.topics.retry).ok_or(no_tier)?);
         let producer = Producer::new(&deps.bus, &deps.metrics, &deps.tasks)?;
+        let patient = BusConfig {
+            message_timeout: PATIENT,
+            ..deps.bus.clone()
+        };
+        let patient = Producer::new(&patient, &deps.metrics, &deps.tasks)?;
         let meters = Meters::new(&deps.metrics);
         meters.tiers(ladder.rungs());
         Ok(Self {
             producer,
+            patient,
             meters,
             ladder,
             conditions: Dependency::ALL.map(|each| deps.readiness.condition(each.as_str())),
@@ -251,7 +264,7 @@ impl Router {
     ) -> Result<Pipeline, RouterError> {
         let on_the_way = Arc::new(OnTheWay::default());
         let moves = Arc::new(Moves {
-            producer: self.producer.clone(),
+            producer: self.patient.clone(),
             holds: Arc::clone(holds),
             meters: self.meters.clone(),
             #[cfg(feature = "seeded-bugs")]
@@ -317,7 +330,7 @@ impl Router {
 
     fn dispatch(&self, holds: &Arc<Holds>) -> Dispatch {
         Dispatch {
-            producer: self.producer.clone(),
+            producer: self.patient.clone(),
             shards: Shards {
                 topic: self.deps.bus.topics.deliveries.as_str().into(),
                 count: self.config.shards,
@@ -368,7 +381,7 @@ impl Router {
     fn probe(&self, holds: &Arc<Holds>) -> Probe {
         Probe {
             store: Arc::clone(&self.deps.store),
-            producer: self.producer.clone(),
+            producer: self.patient.clone(),
             holds: Arc::clone(holds),
             every: self.config.probe_every,
         }

@@ -163,6 +163,11 @@ impl Window {
         }
     }
 
+    /// When the oldest batch was sent; now without one.
+    pub(crate) fn oldest(&self) -> Instant {
+        self.sent.front().map_or_else(Instant::now, |first| first.began)
+    }
+
     pub(crate) fn is_empty(&self) -> bool {
         self.sent.is_empty()
     }
