@@ -103,7 +103,7 @@ impl Stage {
         let (router, stop) = (Router::new(config, deps)?, CancellationToken::new());
         let token = stop.clone();
         tasks.spawn("router", async move {
-            let _ended = Box::pin(router.run(token)).await;
+            let _ended = router.run(token).await;
         });
         Ok(Self {
             metrics,
