@@ -31,7 +31,7 @@ use crate::{
     intake::{Intake, Topics},
     ladder::Ladder,
     listen::Listen,
-    metrics::{Held, Meters},
+    metrics::{Held, Meters, Queues},
     moves::Moves,
     overflow::{Overflow, Taker, Writer},
     persist::Persist,
@@ -79,6 +79,7 @@ pub struct Router {
     /// Of the pipeline.
     patient: Producer,
     meters: Meters,
+    queues: Queues,
     ladder: Arc<Ladder>,
     conditions: [Condition; 2],
     consuming: Condition,
@@ -105,6 +106,7 @@ impl Router {
             producer,
             patient,
             meters,
+            queues: Queues::new(&deps.metrics),
             ladder,
             conditions: Dependency::ALL.map(|each| deps.readiness.condition(each.as_str())),
             consuming: deps.readiness.condition("consumer"),
@@ -132,10 +134,11 @@ impl Router {
         };
         let pipeline = self.pipeline(&sources, &holds, &trail, schedule)?;
         let probe = self.probe(&holds);
-        let both = async {
+        // On the heap: it holds every room's state.
+        let both = Box::pin(async {
             let intake = self.intake(&sources);
             tokio::try_join!(pipeline.run(intake, inlets, &shutdown), beside.run(&shutdown))
-        };
+        });
         info!(
             group = self.config.group,
             node = &*self.config.node,
@@ -281,6 +284,7 @@ impl Router {
                 consuming: self.consuming.clone(),
                 notifications: self.deps.bus.topics.notifications.as_str().into(),
                 meters: self.meters.clone(),
+                queues: self.queues.clone(),
                 sources: Arc::clone(sources),
                 schedule: schedule.clone(),
             },
