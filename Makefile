@@ -108,6 +108,8 @@ bench: release ## Measure everything on embedded parts; prints tables and writes
 	$(BENCH) --bench ladder
 	$(BENCH) --bench writes
 	$(BENCH) --bench full_path
+	$(BENCH) --bench fairness
+	$(BENCH) --bench ladder
 	$(LOADTEST) ingest --bare $(BARE)/bare_handler
 	$(LOADTEST) fan-out --sockets 1000 --rate 20
 	$(LOADTEST) end-to-end --rate 1000

@@ -14,6 +14,7 @@ mod config;
 mod dead_letters;
 mod dispatch;
 mod error;
+#[allow(dead_code, reason = "the overflow takes the rest of it into use")]
 mod fair;
 mod gate;
 mod hold;

@@ -312,6 +312,15 @@ impl Cluster {
     }
 }
 
+/// Does it to all, and says whether that did something.
+fn any_of<T>(all: impl IntoIterator<Item = T>, mut act: impl FnMut(T) -> bool) -> bool {
+    let mut any = false;
+    for each in all {
+        any |= act(each);
+    }
+    any
+}
+
 /// What a router can do next.
 const DEEDS: usize = 16;
 const COMMIT: usize = 11;
@@ -326,14 +335,14 @@ impl Cluster {
         match deed {
             0 | 1 => {
                 let mine: Vec<_> = node.main.positions.keys().cloned().collect();
-                mine.iter().fold(false, |any, at| node.read(world, at) || any)
+                any_of(mine, |at| node.read(world, &at))
             }
             2 => node.overflow(world),
-            3 => (0..PARTITIONS).fold(false, |any, p| node.scan(world, p) || any),
-            4 => (0..PARTITIONS).fold(false, |any, p| node.follow(world, p) || any),
+            3 => any_of(0..PARTITIONS, |p| node.scan(world, p)),
+            4 => any_of(0..PARTITIONS, |p| node.follow(world, p)),
             5 => {
                 let mine: Vec<_> = node.ladder.positions.keys().cloned().collect();
-                mine.iter().fold(false, |any, at| node.climb(world, at) || any)
+                any_of(mine, |at| node.climb(world, &at))
             }
             6 => node.wake(world),
             7 => node.take(world),
@@ -341,7 +350,7 @@ impl Cluster {
             9 => node.dispatch(world),
             10 | 12 => node.settle(world),
             COMMIT => self.commit(number),
-            13 => (0..PARTITIONS).fold(false, |any, p| node.scan_schedule(world, p) || any),
+            13 => any_of(0..PARTITIONS, |p| node.scan_schedule(world, p)),
             14 => node.probe(world),
             _ => node.store(world) | node.dispatch(world) | node.settle(world),
         }

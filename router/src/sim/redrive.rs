@@ -75,7 +75,7 @@ impl Job {
         if let Some(known) = wanted.filter(|_| count < 3)
             && let Ok(headers) = travel::redriven(&letter, self.id, world.now_ms)
         {
-            if self.number % 2 == 0 {
+            if self.number.is_multiple_of(2) {
                 world.sent[known].mended = true;
             }
             let topic = world.log.names.redrive.clone();
