@@ -69,7 +69,7 @@ pub(crate) fn explain(error: ClientError) -> anyhow::Error {
                 Some("give a token with --token, --token-file or CARILLON_TOKEN")
             }
             ProblemCode::ScopeMissing => {
-                Some("`carillon token mint --scope …` makes one for an `up` on this machine")
+                Some("`carillon token mint --scope` makes one for an `up` on this machine")
             }
             _ => None,
         },

@@ -53,10 +53,8 @@ pub(crate) struct Handles {
     /// The router's own entries in audit trails. To be closed when pipeline and rooms have ended.
     pub(crate) trail: Arc<Trail>,
     /// To tell the schedule which partitions are here and what is settled.
-    #[allow(dead_code, reason = "used by the pipeline")]
     pub(crate) schedule: ScheduleHandle,
     /// What is due. Dropping it ends the schedule.
-    #[allow(dead_code, reason = "used by the pipeline")]
     pub(crate) due: mpsc::Receiver<DueNow>,
 }
 

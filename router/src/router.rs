@@ -121,6 +121,11 @@ impl Router {
     /// [`RouterError::Bus`] when a group cannot be joined or left, [`RouterError::ConsumerEnded`],
     /// [`RouterError::StillInFlight`] when the drain took too long.
     pub async fn run(self, shutdown: CancellationToken) -> Result<(), RouterError> {
+        // All rooms are in this one future: its callers should not have to carry it.
+        Box::pin(self.run_rooms(shutdown)).await
+    }
+
+    async fn run_rooms(self, shutdown: CancellationToken) -> Result<(), RouterError> {
         let _stopped = Stopped(self.consuming.clone());
         let (sources, [main, ladder, overflow]) = self.sources()?;
         let holds = Arc::new(self.holds(&sources));

@@ -29,7 +29,6 @@ pub(crate) use handle::ScheduleHandle;
 
 /// A notification whose time has come. The pipeline takes its row out and then says
 /// [`ScheduleHandle::settled`].
-#[allow(dead_code, reason = "taken by the pipeline")]
 #[derive(Debug)]
 pub(crate) struct DueNow {
     /// Its row.
@@ -88,6 +87,7 @@ impl Schedule {
                     None => return,
                 }
             }
+            self.handle.looks_next(next_ms);
             let wait = next_ms.saturating_sub(self.clock.unix_ms());
             tokio::select! {
                 () = changed => {}

@@ -102,9 +102,7 @@ impl Settle {
             "scheduled",
             &self.write(&scheduled, |rows| self.store.schedule(rows)).await,
         );
-        if !scheduled.is_empty() {
-            self.schedule.scheduled();
-        }
+        self.schedule.scheduled(&scheduled);
         self.retry(ended).await;
         let dead = self.dead_letters.write(ended, at_ms).await;
         told("dead", &self.write(&dead, |rows| self.store.dead(rows)).await);

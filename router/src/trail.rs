@@ -74,7 +74,6 @@ impl Trail {
     }
 
     /// A record became a dead letter. Never waits.
-    #[allow(dead_code, reason = "called where dead letters are settled")]
     pub(crate) fn dead_letter(&self, tenant: &TenantId, code: Code) {
         self.log.count(tenant, AuditKind::DeadLetter, code.as_str());
     }

@@ -51,6 +51,8 @@ pub(crate) struct Load {
     _clients: Vec<Client>,
     _witnesses: Vec<Witness>,
     meter: JoinHandle<()>,
+    /// Microseconds for which something had waited for a processor when the load began.
+    waited: Option<u64>,
 }
 
 impl Load {
@@ -64,6 +66,7 @@ impl Load {
             _clients: Vec::new(),
             _witnesses: Vec::new(),
             meter: meter(history),
+            waited: waited(),
         };
         for name in TENANTS {
             let (tenant, token): (TenantId, _) = (name.parse().unwrap(), ground.token(name));
@@ -114,7 +117,13 @@ impl Load {
         if let Some(poisoner) = self.poisoner.take() {
             poisoner.stop().await;
         }
-        self.history.lock().load.end = Clock::system().unix_ms();
+        let mut history = self.history.lock();
+        history.load.end = Clock::system().unix_ms();
+        let span = history.load.end - history.load.start;
+        let waited = waited()
+            .zip(self.waited)
+            .map(|(now, then)| now.saturating_sub(then));
+        history.pressure = waited.map(|micros| micros / 10 / span.max(1));
     }
 
     /// Waits until every listener has everything that is for all, or nothing has come for a while; gives how long it
@@ -187,6 +196,13 @@ fn missing(history: &History) -> usize {
         .flat_map(|a| of(a.place).map(move |listener| (listener, a.id)))
         .filter(|key| !seen.contains(key))
         .count()
+}
+
+/// For how many microseconds something on this machine has waited for a processor, where Linux tells.
+fn waited() -> Option<u64> {
+    let text = std::fs::read_to_string("/proc/pressure/cpu").ok()?;
+    let some = text.lines().find(|line| line.starts_with("some"))?;
+    some.split("total=").nth(1)?.trim().parse().ok()
 }
 
 /// Notes the longest time for which this process got no processor.

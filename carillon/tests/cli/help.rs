@@ -60,6 +60,38 @@ fn an_unknown_flag_or_command_is_a_usage_error() {
 }
 
 #[test]
+fn what_an_operator_writes_wrongly_is_a_usage_error_that_says_how() {
+    let dir = tempfile::tempdir().unwrap();
+    for (arguments, words) in [
+        (&["dlq", "list"][..], "no tenant: give --tenant"),
+        (&["dlq", "list", "--tenant", "a", "--since", "yesterday"], "-1h"),
+        (
+            &["dlq", "list", "--tenant", "a", "--state", "gone"],
+            "waiting, redriven, parked, discarded",
+        ),
+        (&["dlq", "show", "7", "--tenant", "a"], "3-1042"),
+        (&["dlq", "discard", "--tenant", "a"], "give --all"),
+        (&["dlq", "redrive", "--tenant", "a", "--job", "x"], "--job"),
+        (&["replay", "--tenant", "a"], "--since"),
+        (
+            &["replay", "--tenant", "a", "--since", "5", "--until", "5"],
+            "later than --since",
+        ),
+        (&["cancel", "x"], "UUID"),
+        (&["send", "--priority", "urgent", "x"], "low, normal or high"),
+        (&["send", "--deliver-at", "30s", "x"], "+30s"),
+    ] {
+        let ended = run(dir.path(), arguments);
+        assert_eq!(
+            (ended.code, ended.stdout.as_str()),
+            (Some(2), ""),
+            "{arguments:?}"
+        );
+        assert!(ended.stderr.contains(words), "{arguments:?}: {}", ended.stderr);
+    }
+}
+
+#[test]
 fn the_version_names_the_commit() {
     let version = succeed(Path::new("."), &["--version"]);
     let commit = version.split(['(', ')']).nth(1).unwrap();

@@ -8,6 +8,7 @@
 
 mod configuration;
 mod help;
+mod operating;
 mod roles;
 mod run;
 mod schemas;

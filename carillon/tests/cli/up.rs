@@ -20,7 +20,7 @@ const UP: &[&str] = &[
 ];
 
 /// Starts `up`, and gives the facts of its banner.
-fn up(dir: &Path, more: &[&str]) -> (Process, serde_json::Value) {
+pub(crate) fn up(dir: &Path, more: &[&str]) -> (Process, serde_json::Value) {
     let mut child = command(dir, &[UP, more].concat())
         .stdout(Stdio::piped())
         .stderr(Stdio::inherit())
@@ -38,7 +38,7 @@ fn up(dir: &Path, more: &[&str]) -> (Process, serde_json::Value) {
 }
 
 /// A command of the client, with the server's address.
-fn with_url<'a>(arguments: &[&'a str], facts: &'a serde_json::Value) -> Vec<&'a str> {
+pub(crate) fn with_url<'a>(arguments: &[&'a str], facts: &'a serde_json::Value) -> Vec<&'a str> {
     [arguments, &["--url", facts["url"].as_str().unwrap()]].concat()
 }
 

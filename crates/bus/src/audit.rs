@@ -103,9 +103,13 @@ impl AuditLog {
     /// Notes an event that has an entry of its own. More than a thousand a second are counted like the frequent
     /// ones, without their particulars.
     pub fn note(&self, event: AuditEvent) {
-        let now_ms = self.shared.clock.unix_ms();
+        self.note_at(event, self.shared.clock.unix_ms());
+    }
+
+    /// The same for an event that was earlier, at a moment in Unix milliseconds.
+    pub fn note_at(&self, event: AuditEvent, at_ms: u64) {
         let mut table = self.shared.table.lock();
-        let held = table.note(event, now_ms);
+        let held = table.note(event, at_ms);
         self.shared.noted(table, held);
     }
 }

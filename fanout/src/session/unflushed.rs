@@ -8,9 +8,6 @@ use std::{collections::VecDeque, sync::Arc};
 use super::send_queue::{Item, Kind};
 use crate::receipts::Tally;
 
-/// A session that wrote a burst keeps room for no more than this.
-const KEPT: usize = 16;
-
 /// What has been written.
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
 pub(crate) struct Written {
@@ -50,10 +47,9 @@ impl Unflushed {
 
     /// All of it is in the connection.
     pub(super) fn flushed(&mut self, mut took: impl FnMut(&Arc<Tally>)) -> Written {
-        self.tallies.drain(..).for_each(|(_, tally)| took(&tally));
-        if self.tallies.capacity() > KEPT {
-            self.tallies = VecDeque::new();
-        }
+        // An idle session keeps no buffer.
+        let tallies = std::mem::take(&mut self.tallies);
+        tallies.iter().for_each(|(_, tally)| took(tally));
         std::mem::take(&mut self.written)
     }
 }

@@ -211,13 +211,15 @@ async fn order(
     )?;
     let permit = room.policy.admit_command(wanted.tenant, sealed.value.len())?;
     room.publisher.publish(sealed, permit, call.until).await?;
-    room.audit.note(AuditEvent {
+    // Once Kafka has it; by then the router may have entered what came of it.
+    let asked = AuditEvent {
         tenant: wanted.tenant.clone(),
         kind: AuditKind::Administration,
         code: wanted.code,
         actor,
         subject: Some(wanted.subject),
         detail: None,
-    });
+    };
+    room.audit.note_at(asked, now_ms);
     Ok(())
 }

@@ -5,7 +5,10 @@
 
 use std::{
     collections::{BTreeMap, HashSet},
-    sync::Arc,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
 };
 
 use carillon_schemas::{NotificationId, TenantId};
@@ -22,6 +25,8 @@ struct Shared {
     /// The partitions that are here, with what is due of them and on its way.
     owned: Mutex<BTreeMap<i32, HashSet<Key>>>,
     changed: Notify,
+    /// When the schedule looks next, Unix milliseconds.
+    next_look_ms: AtomicU64,
 }
 
 /// One row of a partition: a notification may be scheduled anew for another time.
@@ -31,7 +36,6 @@ fn key(place: &Scheduled) -> Key {
     (place.due_at_ms, place.tenant.clone(), place.id)
 }
 
-#[allow(dead_code, reason = "called by the pipeline")]
 impl ScheduleHandle {
     /// These partitions of the notifications topic are here now.
     pub(crate) fn own(&self, partitions: impl IntoIterator<Item = i32>) {
@@ -52,9 +56,12 @@ impl ScheduleHandle {
         }
     }
 
-    /// A row was put into the schedule. The schedule looks once a second by itself; it hears of what is due before.
-    pub(crate) fn scheduled(&self) {
-        self.0.changed.notify_one();
+    /// Rows were put into the schedule. It looks by itself once a second, and at once when one is due before that.
+    pub(crate) fn scheduled(&self, rows: &[Scheduled]) {
+        let next_ms = self.0.next_look_ms.load(Ordering::Acquire);
+        if rows.iter().any(|row| row.due_at_ms < next_ms) {
+            self.0.changed.notify_one();
+        }
     }
 
     /// What was due is settled, and its row is taken out.
@@ -73,6 +80,11 @@ impl ScheduleHandle {
 impl ScheduleHandle {
     pub(super) fn owned(&self) -> Vec<i32> {
         self.0.owned.lock().keys().copied().collect()
+    }
+
+    /// It will look then.
+    pub(super) fn looks_next(&self, at_ms: u64) {
+        self.0.next_look_ms.store(at_ms, Ordering::Release);
     }
 
     /// Resolves when something changed since the last time it did.

@@ -12,8 +12,8 @@ use carillon_store::{Fact, NewNotification, NotificationStore};
 
 use crate::{
     operator::{OPERATOR, fast, job_id},
-    records::{envelope, id, tenant},
-    stack::Stack,
+    records::{changed, envelope, id, tenant},
+    stack::{Stack, counts},
 };
 
 /// A notification that waits for its time.
@@ -127,5 +127,35 @@ async fn letters_that_are_thrown_away_are_marked_and_stay_on_the_topic() {
     let codes = stack.codes("acme", AuditKind::Redrive).await;
     assert_eq!(codes, ["discard_begun", "discard_ended"]);
     router.stop().await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_cancelled_before_its_time_is_not_delivered_and_its_row_is_gone() {
+    let stack = Stack::start().await;
+    let router = stack.router();
+    let due = Clock::system().unix_ms() + 4_000;
+    let later = |n| changed("acme", n, |e| e.deliver_at = Some(due));
+    stack.publish([later(1), later(2)]).await;
+    for n in [1, 2] {
+        let status = || stack.status("acme", id(n));
+        eventually("status", status, |s| *s == Some(Status::Scheduled)).await;
+    }
+    stack.order("acme", job_id(1), cancel(1)).await;
+    let status = || stack.status("acme", id(2));
+    eventually("status", status, |s| *s == Some(Status::Dispatched)).await;
+    assert_eq!(stack.status("acme", id(1)).await, Some(Status::Cancelled));
+    let left = async || {
+        let mut left = 0;
+        for partition in 0..3 {
+            left += stack.store.due(partition, due, 10).await.unwrap().len();
+        }
+        left
+    };
+    eventually("rows", left, |n| *n == 0).await;
+    router.stop().await;
+    let delivered = counts(&stack.deliveries(1).await);
+    assert_eq!(delivered.into_keys().collect::<Vec<_>>(), [id(2)]);
+    assert_eq!(stack.count(&stack.bus.topics.deliveries).await, 1);
     stack.stop().await;
 }

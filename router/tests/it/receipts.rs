@@ -134,3 +134,28 @@ async fn an_audit_entry_of_another_role_can_be_read_once_however_often_it_was_to
     router.stop().await;
     stack.stop().await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn dead_letters_stand_in_the_trail_summed_by_code() {
+    let stack = Stack::start().await;
+    let router = stack.router();
+    let newer = |n| {
+        let mut record = record("acme", n);
+        record.headers.set(headers::SCHEMA, "envelope/9");
+        record
+    };
+    stack.publish((0..7).map(newer)).await;
+    stack.dead_letters(7).await;
+    router.stop().await;
+    let next = stack.router();
+    let counted = |trail: &Vec<AuditEntry>| trail.iter().map(|entry| entry.count).sum::<u64>() == 7;
+    let trail = eventually("trail", || stack.trail("acme"), counted).await;
+    let kinds = trail.iter().map(|entry| (entry.kind, entry.code.as_str()));
+    assert!(
+        kinds
+            .into_iter()
+            .all(|kind| kind == (AuditKind::DeadLetter, "unknown_schema"))
+    );
+    next.stop().await;
+    stack.stop().await;
+}

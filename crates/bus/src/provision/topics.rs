@@ -71,7 +71,7 @@ fn look(session: &Session<'_>, specs: &[TopicSpec]) -> Result<(Vec<Change>, Sett
         .iter()
         .filter(|s| there.contains_key(&s.name))
         .map(|s| s.name.as_str());
-    let (mut all, own) = session.describe(&names.collect::<Vec<_>>())?;
+    let (mut all, own) = session.describe_known(&names.collect::<Vec<_>>())?;
     let mut found = |spec: &TopicSpec| {
         let &(partitions, replication) = there.get(&spec.name)?;
         let settings = all.remove(&spec.name).unwrap_or_default();
@@ -117,6 +117,24 @@ impl<'a> Session<'a> {
 
     fn wait<T>(&self, answer: impl Future<Output = Result<T, KafkaError>>) -> Result<T, BusError> {
         self.runtime.block_on(answer).map_err(|e| sort(&e))
+    }
+
+    /// The same, once the broker that is asked knows them: of a topic that was just made it may tell nothing.
+    fn describe_known(&self, names: &[&str]) -> Result<(Settings, Settings), BusError> {
+        let give_up = Instant::now() + self.worker.config.request_deadline;
+        loop {
+            let (all, own) = self.describe(names)?;
+            let known = |name: &&str| all.get(*name).is_some_and(|settings| !settings.is_empty());
+            if names.iter().all(known) {
+                return Ok((all, own));
+            }
+            if Instant::now() >= give_up {
+                return Err(BusError::DeadlineExceeded(
+                    "waiting for the settings of new topics",
+                ));
+            }
+            std::thread::sleep(LOOK);
+        }
     }
 
     /// Every setting of the topics, and those that differ from the broker's defaults.

@@ -186,6 +186,8 @@ pub struct History {
     pub bad_ends: Vec<String>,
     /// The longest time for which the harness itself got no processor, in milliseconds.
     pub starved: u64,
+    /// For how much of the load something on the machine waited for a processor, in percent, where Linux tells.
+    pub pressure: Option<u64>,
 }
 
 impl History {
@@ -218,6 +220,7 @@ impl History {
         lines(out, "bad_end", &self.bad_ends)?;
         let rest = serde_json::json!({
             "attempts": self.attempts, "load": self.load, "lag": self.lag, "starved": self.starved,
+            "pressure": self.pressure,
         });
         writeln!(out, "{rest}")
     }

@@ -8,7 +8,10 @@ mod outcomes;
 mod timing;
 mod views;
 
-use super::check::{Facts, Rule, Verdict};
+use super::{
+    check::{Facts, Rule, Verdict},
+    history::History,
+};
 
 /// Most examples of what broke a rule.
 const EXAMPLES: usize = 5;
@@ -111,6 +114,15 @@ pub(super) fn figures(facts: &Facts<'_>) -> Vec<(&'static str, String)> {
                 sum(|on| *on == super::history::On::DeadLetters),
             ),
         ),
-        ("harness starved", format!("{} ms at most", history.starved)),
+        ("machine", machine(history)),
     ]
+}
+
+/// Whether long times may be the machine's.
+fn machine(history: &History) -> String {
+    let waited = history.pressure.map_or(String::new(), |percent| {
+        format!("; something waited for a processor {percent} % of the time")
+    });
+    let starved = history.starved;
+    format!("the harness was without a processor for {starved} ms at most{waited}")
 }

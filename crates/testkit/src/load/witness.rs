@@ -14,7 +14,7 @@ use std::{
 use carillon_schemas::{
     ChannelName, NotificationId, Stream, TenantId,
     cursor::Cursor,
-    frame::{ClientFrame, NotificationFrame, ServerFrame, Since, Subscribe},
+    frame::{Acknowledge, ClientFrame, NotificationFrame, ServerFrame, Since, Subscribe},
 };
 use parking_lot::Mutex;
 use tokio::{sync::oneshot, task::JoinHandle, time::sleep};
@@ -218,7 +218,11 @@ impl Chain {
 }
 
 fn acknowledgement(notification_id: NotificationId) -> Option<String> {
-    serde_json::to_string(&ClientFrame::Ack { notification_id }).ok()
+    let one = Acknowledge {
+        notification_id: Some(notification_id),
+        ..Acknowledge::default()
+    };
+    serde_json::to_string(&ClientFrame::Ack(one)).ok()
 }
 
 #[cfg(test)]

@@ -2,7 +2,7 @@
 //!
 //! In: a stand. Out: what its node told so far. Always: every record is checked against the contract on its way.
 
-use std::{collections::BTreeMap, time::Duration};
+use std::{collections::BTreeMap, sync::OnceLock, time::Duration};
 
 use carillon_bus::{Admin, RangeReader, Record};
 use carillon_chassis::{metrics::Metrics, tasks::Tasks};
@@ -16,33 +16,40 @@ use parking_lot::Mutex;
 
 use super::{PATIENCE, Stand};
 
-/// What was read: where each partition of the topics goes on, and the receipts.
+/// What was read: where each partition of the topic goes on, and the receipts.
 #[derive(Default)]
 pub(crate) struct Told {
-    next: Mutex<BTreeMap<(String, i32), i64>>,
+    admin: OnceLock<Admin>,
+    reader: OnceLock<(String, RangeReader)>,
+    next: Mutex<BTreeMap<i32, i64>>,
     receipts: Mutex<Vec<(String, Receipt)>>,
 }
 
 impl Stand {
     /// Records of a topic that were not read before.
     async fn news(&self, topic: &str) -> Vec<Record> {
-        let tasks = Tasks::new();
-        let reader = RangeReader::new(&self.bus, topic, 1, &Metrics::new(), &tasks).unwrap();
-        let admin = Admin::new(&self.bus, &Metrics::new()).unwrap();
+        let told = &self.told;
+        let admin = told
+            .admin
+            .get_or_init(|| Admin::new(&self.bus, &Metrics::new()).unwrap());
+        let reader = told.reader.get_or_init(|| {
+            let reader = RangeReader::new(&self.bus, topic, 1, &Metrics::new(), &Tasks::new());
+            (topic.to_owned(), reader.unwrap())
+        });
+        assert_eq!(reader.0, topic, "a test reads one topic");
         let mut news = Vec::new();
         for (partition, _, end) in admin.ends(topic).await.unwrap() {
-            let at = (topic.to_owned(), partition);
-            let mut from = self.told.next.lock().get(&at).copied().unwrap_or(0);
+            let mut from = self.told.next.lock().get(&partition).copied().unwrap_or(0);
             while from < end {
-                let page = reader.read(partition, from, end, 1 << 20, Duration::from_secs(5));
+                let page = reader
+                    .1
+                    .read(partition, from, end, 1 << 20, Duration::from_secs(5));
                 let page = page.await.unwrap();
                 from = page.next;
                 news.extend(page.records);
             }
-            self.told.next.lock().insert(at, from);
+            self.told.next.lock().insert(partition, from);
         }
-        drop(reader);
-        tasks.close(PATIENCE).await;
         news
     }
 
