@@ -139,11 +139,10 @@ impl Router {
         };
         let pipeline = self.pipeline(&sources, &holds, &trail, schedule)?;
         let probe = self.probe(&holds);
-        // On the heap: it holds every room's state.
-        let both = Box::pin(async {
+        let both = async {
             let intake = self.intake(&sources);
             tokio::try_join!(pipeline.run(intake, inlets, &shutdown), beside.run(&shutdown))
-        });
+        };
         info!(
             group = self.config.group,
             node = &*self.config.node,
