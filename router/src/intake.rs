@@ -17,6 +17,7 @@ use tokio::time::Instant;
 use crate::{
     fair::Fair,
     ladder::Ladder,
+    metrics::Queues,
     open,
     overflow::{Found, Overflow},
     schedule::DueNow,
@@ -25,6 +26,9 @@ use crate::{
     waiting::Waiting,
     work::{Ended, Item, Work},
 };
+
+/// Tenants that metrics name; the others are told together.
+const TOP: usize = 20;
 
 /// Names of topics that are told apart here.
 pub(crate) struct Topics {
@@ -172,6 +176,11 @@ impl Intake {
             item.source = Source::Ladder { due_ms };
             self.offer(item);
         }
+    }
+
+    /// Tells how the queues stand, of the busiest tenants by name.
+    pub(crate) fn report(&mut self, queues: &Queues) {
+        queues.show(self.lanes.report(TOP, Instant::now()), &self.overflow.report(TOP));
     }
 
     /// When the next record of the ladder is due.

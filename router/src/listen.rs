@@ -8,7 +8,10 @@ use std::{collections::VecDeque, sync::Arc, time::Duration};
 
 use carillon_bus::{Event, TopicPartition};
 use carillon_chassis::{clock::Clock, readiness::Condition};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc};
+use tokio::{
+    sync::{OwnedSemaphorePermit, Semaphore, mpsc},
+    time::{MissedTickBehavior, interval},
+};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -16,7 +19,7 @@ use crate::{
     RouterError,
     config::Batching,
     intake::Intake,
-    metrics::Meters,
+    metrics::{Meters, Queues},
     overflow::{Found, Placed, TakeOver},
     schedule::ScheduleHandle,
     sources::{Inlets, Sources},
@@ -26,6 +29,9 @@ use crate::{
 /// Events of one source that are heard before the others are looked at.
 const EVENTS_AT_ONCE: usize = 8;
 
+/// How often the queues are shown in the metrics.
+const REPORT_EVERY: Duration = Duration::from_secs(2);
+
 /// The room.
 pub(crate) struct Listen {
     pub(crate) batching: Batching,
@@ -33,6 +39,7 @@ pub(crate) struct Listen {
     pub(crate) consuming: Condition,
     pub(crate) notifications: Arc<str>,
     pub(crate) meters: Meters,
+    pub(crate) queues: Queues,
     pub(crate) sources: Arc<Sources>,
     pub(crate) schedule: ScheduleHandle,
 }
@@ -67,6 +74,8 @@ impl Listen {
         let way = Arc::new(Semaphore::new(self.batching.on_the_way));
         // What is begun and has no place in the next stage yet: of one batch.
         let mut ready = VecDeque::new();
+        let mut reports = interval(REPORT_EVERY);
+        reports.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             let idle = ready.is_empty() && !intake.is_empty();
             tokio::select! {
@@ -86,6 +95,7 @@ impl Listen {
                 Some(due) = inlets.due.recv() => intake.hear_schedule(due, self.clock.unix_ms()),
                 () = self.due(intake.next_due_ms()) => {}
                 Ok(place) = ways.begun.reserve(), if !ready.is_empty() => put(place, ready.pop_front()),
+                _ = reports.tick() => intake.report(&self.queues),
                 Some(room) = self.room(&way), if idle => self.begin(room, &mut intake, &mut ready),
             }
             self.hear_waiting(&mut intake, &mut inlets, &ways);

@@ -3,6 +3,8 @@
 //! In: events of the rooms. Out: `carillon_router_*`, and the earlier system's names where its dashboards
 //! ask for them. Always: labels come from closed sets and are resolved once.
 
+mod queues;
+
 use std::time::Duration;
 
 use carillon_chassis::metrics::{
@@ -18,6 +20,8 @@ use crate::{
     verdict::Reason,
     work::{End, Work},
 };
+
+pub(crate) use queues::Queues;
 
 const BATCH_BUCKETS: [f64; 10] = [1.0, 2.0, 4.0, 8.0, 16.0, 32.0, 64.0, 128.0, 256.0, 512.0];
 const MILLISECOND_BUCKETS: [f64; 12] = [

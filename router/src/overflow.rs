@@ -19,7 +19,7 @@ use tokio::time::Instant;
 use crate::{
     fair::{
         Fair,
-        ledger::{Ledger, Way},
+        ledger::{Ledger, OverflowReport, Way},
     },
     sources::Sources,
     work::Item,
@@ -239,6 +239,11 @@ impl Overflow {
                 }
             }
         }
+    }
+
+    /// What the `top` tenants with most have there.
+    pub(crate) fn report(&self, top: usize) -> Vec<OverflowReport> {
+        self.ledger.report(top)
     }
 
     /// It stands in the overflow now.

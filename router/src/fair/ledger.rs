@@ -146,6 +146,7 @@ impl Ledger {
     }
 
     /// Whether a tenant has something in the overflow of a partition.
+    #[cfg(test)]
     pub(crate) fn overflows(&self, partition: i32, tenant: &TenantId) -> bool {
         let known = self.partitions.get(&partition);
         known.is_some_and(|known| known.tenants.contains_key(tenant))
