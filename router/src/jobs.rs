@@ -223,10 +223,10 @@ impl Jobs {
             code: step.code(job.kind),
             actor: job.actor.as_deref(),
             subject: job.id.to_string(),
-            detail: if job.dry_run {
-                format!("dry run: {words}")
-            } else {
-                words
+            detail: match (job.dry_run, words.is_empty()) {
+                (true, true) => "dry run".to_owned(),
+                (true, false) => format!("dry run: {words}"),
+                (false, _) => words,
             },
         })
     }
