@@ -9,7 +9,7 @@ mod bisection;
 use std::{future::Future, pin::Pin, sync::Arc};
 
 use carillon_chassis::clock::Clock;
-use carillon_store::{NewNotification, NotificationStore, StoreError};
+use carillon_store::{NewNotification, NotificationStore, Scheduled, StoreError};
 use parking_lot::Mutex;
 use tokio::time::Instant;
 
@@ -81,7 +81,9 @@ impl Persist {
                     alone = 0;
                 }
                 Err(StoreError::Refused(text)) => bisection.refused(Unwritten::Refused(text)),
-                Err(error @ StoreError::Unavailable(_)) if self.takes_others(&mut attempts).await => {
+                Err(error @ StoreError::Unavailable(_))
+                    if self.takes_others(&rows[part.start], &mut attempts).await =>
+                {
                     alone += u32::from(part.len() == 1);
                     if part.len() == 1 && alone < LONE_FAILURES {
                         attempts.breathe().await;
@@ -90,28 +92,34 @@ impl Persist {
                     bisection.refused(Unwritten::Alone(error.to_string()));
                     alone = 0;
                 }
-                Err(error) => {
-                    attempts.wait(Dependency::Store, &error.to_string()).await;
-                    // With nothing to compare it with, the others may be taken.
-                    if matches!(error, StoreError::Unavailable(_)) && self.taken.lock().is_none() {
-                        bisection.try_others();
-                    }
-                }
+                Err(error) => attempts.wait(Dependency::Store, &error.to_string()).await,
             }
         }
         bisection.into_ended()
     }
 
-    /// Whether the store takes what it took before: then it is not away. `false` when nothing can be said.
-    async fn takes_others(&self, attempts: &mut Attempts<'_>) -> bool {
-        let Some(known) = self.taken.lock().clone() else {
-            return false;
+    /// Whether the store takes what it took before: then it is not away. Before it took anything, a write that
+    /// changes nothing is what to compare with: the row alone would wait for company that waits behind it.
+    async fn takes_others(&self, row: &NewNotification, attempts: &mut Attempts<'_>) -> bool {
+        let known = self.taken.lock().clone();
+        let takes = match known {
+            Some(known) => self.store.persist(&[known]).await.is_ok(),
+            None => self.store.unschedule(&[nowhere(row)]).await.is_ok(),
         };
-        let takes = self.store.persist(&[known]).await.is_ok();
         if takes {
             attempts.succeeded(Dependency::Store);
         }
         takes
+    }
+}
+
+/// A place in the schedule that no notification has: no partition has this number.
+fn nowhere(row: &NewNotification) -> Scheduled {
+    Scheduled {
+        partition: -1,
+        due_at_ms: 0,
+        tenant: row.envelope.tenant_id.clone(),
+        id: row.envelope.notification_id,
     }
 }
 

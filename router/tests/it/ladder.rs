@@ -27,7 +27,7 @@ async fn finished(router: &Running, count: u64) {
     eventually("finished", finished, |n| *n as u64 >= count).await;
 }
 
-/// A router that has written something, so that it can tell a record from the store.
+/// A router that has written something.
 async fn warm(stack: &Stack) -> Running {
     let router = stack.router();
     stack.publish([record("globex", 900)]).await;
@@ -122,6 +122,22 @@ async fn nothing_is_handled_before_it_is_due_nor_late_and_a_restart_changes_noth
         assert!(due <= retry.timestamp_ms.unwrap() + 2_000);
     }
     router.stop().await;
+    stack.stop().await;
+}
+
+/// Right after its start a router has written nothing that it could compare with.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_first_record_of_all_that_fails_alone_climbs_too() {
+    let stack = Stack::with_tiers(&["1s"]).await;
+    stack.store.slow(id(6), LONE);
+    stack.publish([record("acme", 6)]).await;
+    let router = stack.router();
+    let status = || stack.status("acme", id(6));
+    eventually("dispatched", status, |s| *s == Some(Status::Dispatched)).await;
+    finished(&router, 2).await;
+    router.stop().await;
+    assert_eq!(stack.on_the_ladder().await.len(), 1);
+    assert_eq!(counts(&stack.deliveries(1).await).len(), 1);
     stack.stop().await;
 }
 
