@@ -90,11 +90,11 @@ pub struct Batching {
 impl Default for Batching {
     fn default() -> Self {
         Self {
-            records: 512,
+            records: 256,
             bytes: 1024 * 1024,
             ahead: 8_192,
             in_flight_per_partition: 2_000,
-            on_the_way: 4_096,
+            on_the_way: 768,
             spilled: 1_024,
             persisted: 2,
             window: 8,
