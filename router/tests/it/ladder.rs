@@ -1,7 +1,5 @@
 //! The ladder: what failed alone comes back on time, and what fails for ever ends.
 
-use std::time::Duration;
-
 use carillon_bus::Record;
 use carillon_fixtures::eventually;
 use carillon_schemas::{headers, status::Status};
@@ -233,32 +231,31 @@ async fn a_tier_that_is_gone_is_waited_for_and_named() {
     stack.stop().await;
 }
 
+/// The quickest of several counts: what poison costs its partition it costs every time, what a busy machine costs it
+/// does not.
 #[tokio::test(flavor = "multi_thread")]
 async fn poison_does_not_delay_its_partition() {
+    const ROUNDS: u64 = 8;
     let stack = Stack::start().await;
     let router = warm(&stack).await;
-    // The way of a tenant's first delivery is not what is measured.
-    stack.publish([record("acme", 0)]).await;
-    finished(&router, 2).await;
-    let mut bad = record("acme", 1);
-    bad.value = "junk".into();
-    stack.publish([bad, record("acme", 2)]).await;
-    let delivery = stack.deliveries(3).await;
-    let delivery = delivery
-        .iter()
-        .find(|d| text(d, headers::ID) == id(2).to_string())
-        .unwrap();
+    for round in 0..ROUNDS {
+        let mut bad = record("acme", 2 * round);
+        bad.value = "junk".into();
+        stack.publish([bad, record("acme", 2 * round + 1)]).await;
+        finished(&router, 1 + 2 * (round + 1)).await;
+    }
+    let written = |records: Vec<Record>, n: u64| {
+        let record = records
+            .into_iter()
+            .find(|r| text(r, headers::ID) == id(n).to_string());
+        record.unwrap().timestamp_ms.unwrap()
+    };
+    let deliveries = stack.deliveries(1 + ROUNDS as usize).await;
     let all = stack.count("carillon.notifications.v1").await as usize;
-    let records = stack.read("carillon.notifications.v1", all).await;
-    let sent = records
-        .iter()
-        .find(|r| text(r, headers::ID) == id(2).to_string())
-        .unwrap();
-    let took = delivery.timestamp_ms.unwrap() - sent.timestamp_ms.unwrap();
-    assert!(
-        Duration::from_millis(took as u64) < Duration::from_millis(100),
-        "{took} ms"
-    );
+    let sent = stack.read("carillon.notifications.v1", all).await;
+    let took = |n| written(deliveries.clone(), n) - written(sent.clone(), n);
+    let took: Vec<_> = (0..ROUNDS).map(|round| took(2 * round + 1)).collect();
+    assert!(took.iter().any(|ms| *ms < 100), "{took:?} ms");
     router.stop().await;
     stack.stop().await;
 }
