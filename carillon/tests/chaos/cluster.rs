@@ -199,6 +199,7 @@ fn deployment(settings: &Settings) -> DeploymentOptions {
     let mut options = DeploymentOptions {
         notifications: 6,
         shards: 16,
+        ladder: Settings::ladder(),
         ..DeploymentOptions::default()
     };
     if settings.has(Kind::TooLarge) {

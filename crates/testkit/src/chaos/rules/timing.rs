@@ -31,19 +31,36 @@ fn dues(facts: &Facts<'_>) -> Vec<Due> {
         if let (Some(due), Some(came)) = (accepted.due, first.get(&accepted.id)) {
             dues.push(Due {
                 what: super::outcomes::named(facts, accepted),
-                due,
+                // What was not accepted before its moment is due at once.
+                due: due.max(accepted.at.min(*came)),
                 came: *came,
             });
         }
     }
-    dues.extend(facts.history.moved.iter().filter_map(|moved| back(facts, moved)));
+    dues.extend(backs(facts));
     dues
 }
 
-/// When a record of the ladder was taken back: its next dispatch or its dead letter.
-fn back(facts: &Facts<'_>, moved: &Moved) -> Option<Due> {
-    let On::Retry(delay) = moved.on else { return None };
-    let id = moved.id?;
+/// Which records of the ladder are one: a crash may write the same one again.
+type Waiting = (NotificationId, u8, bool, u32, u8);
+
+/// When records of the ladder were taken back: their next dispatch or their dead letter.
+fn backs(facts: &Facts<'_>) -> Vec<Due> {
+    let mut first: HashMap<Waiting, (&Moved, u64)> = HashMap::new();
+    for moved in &facts.history.moved {
+        if let (On::Retry(delay), Some(id)) = (moved.on, moved.id) {
+            let waiting = (id, moved.redrive, moved.check, moved.delivery, moved.attempt);
+            let earliest = first.entry(waiting).or_insert((moved, delay));
+            if moved.at < earliest.0.at {
+                *earliest = (moved, delay);
+            }
+        }
+    }
+    let back = |((id, ..), (moved, delay)): (Waiting, (&Moved, u64))| back(facts, id, moved, delay);
+    first.into_iter().filter_map(back).collect()
+}
+
+fn back(facts: &Facts<'_>, id: NotificationId, moved: &Moved, delay: u64) -> Option<Due> {
     let later = |m: &&&Moved| {
         let next = if moved.check {
             m.delivery > moved.delivery
@@ -52,8 +69,13 @@ fn back(facts: &Facts<'_>, moved: &Moved) -> Option<Due> {
         };
         m.redrive == moved.redrive && next
     };
+    let ended = |m: &&&Moved| {
+        let of_this = m.delivery == moved.delivery && m.attempt >= moved.attempt;
+        m.redrive == moved.redrive && moved.check && of_this
+    };
     let dispatched = facts.dispatched.get(&id).into_iter().flatten().filter(later);
-    let came = dispatched.map(|m| m.at).min()?;
+    let dead = facts.dead.get(&id).into_iter().flatten().filter(ended);
+    let came = dispatched.chain(dead).map(|m| m.at).min()?;
     Some(Due {
         what: format!("{id} from the tier of {} s", delay / 1_000),
         due: moved.at + delay,
