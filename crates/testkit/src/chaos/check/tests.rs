@@ -214,7 +214,7 @@ fn a_record_of_the_ladder_comes_back_neither_early_nor_late() {
     };
     assert_eq!(after(ladder(12_100)), [""; 0]);
     assert_eq!(after(ladder(12_099)), ["R2"]);
-    assert_eq!(after(ladder(13_101)), ["R3"]);
+    assert_eq!(after(ladder(13_111)), ["R3"]);
 }
 
 #[test]
