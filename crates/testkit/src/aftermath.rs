@@ -49,7 +49,12 @@ pub async fn lag(bus: &BusConfig, group: &str) -> (Option<i64>, Duration) {
 /// What the groups that move notifications on have not handled yet, and what the store has not heard yet.
 async fn all_lag(admin: &Admin, topics: &Topics, group: &str) -> Result<i64, BusError> {
     let mut lag = admin.lag(group, &topics.notifications).await?;
-    for (part, topic) in [("overflow", &topics.overflow), ("receipts", &topics.receipts)] {
+    let beside = [
+        ("redrive", &topics.redrive),
+        ("overflow", &topics.overflow),
+        ("receipts", &topics.receipts),
+    ];
+    for (part, topic) in beside {
         lag += admin.lag(&format!("{group}-{part}"), topic).await?;
     }
     for tier in &topics.retry {

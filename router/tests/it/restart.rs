@@ -1,5 +1,7 @@
 //! Restarts: nothing is lost, and what is repeated is bounded.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use carillon_router::Batching;
 
 use carillon_fixtures::eventually;
@@ -35,5 +37,29 @@ async fn a_router_that_dies_in_the_middle_loses_nothing_and_keeps_the_order() {
     let window = Batching::default().in_flight_per_partition * 3;
     assert!(total - ALL as usize <= window, "{} repeats", total - ALL as usize);
     assert_eq!(stack.count(&stack.bus.topics.dead_letters).await, 0);
+    stack.stop().await;
+}
+
+/// A group shares the partitions of all its topics by their number alone, and redrive has as many as the notifications.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_router_gets_its_share_of_the_notifications() {
+    const TENANTS: u64 = 30;
+    let stack = Stack::start().await;
+    let first = stack.router();
+    eventually("the first is alone", async || first.is_ready(), |ready| *ready).await;
+    let second = stack.router();
+    let round = AtomicU64::new(0);
+    let shares = async || {
+        let from = round.fetch_add(TENANTS, Ordering::Relaxed);
+        let records = (0..TENANTS).map(|tenant| record(&format!("t{tenant}"), from + tenant));
+        stack.publish(records).await;
+        [&first, &second].map(|router| router.metric("carillon_router_records_total{source=\"main\"}"))
+    };
+    eventually("both have some", shares, |shares| {
+        shares.iter().all(|share| *share > 0.0)
+    })
+    .await;
+    first.stop().await;
+    second.stop().await;
     stack.stop().await;
 }
