@@ -79,8 +79,8 @@ chaos: tools ## Faults drawn from SEED under load, MINUTES (10) long, on LANE=cl
 # Recovery times are held against half as much again: a machine that runs tests is busy otherwise.
 CHAOS_SHORT = SEED=$(or $(SEED),1) RECOVERY_PERCENT=150
 .PHONY: chaos-short
-chaos-short: tools ## The same in three minutes, and half a minute on the embedded stack.
-	$(call lane,chaos cluster,$(CHAOS_SHORT) MINUTES=3 $(CHAOS) $(CHAOS_cluster))
+chaos-short: tools ## The same in two minutes, and half a minute on the embedded stack.
+	$(call lane,chaos cluster,$(CHAOS_SHORT) MINUTES=2 $(CHAOS) $(CHAOS_cluster))
 	$(call lane,chaos embedded,$(CHAOS_SHORT) MINUTES=0.5 $(CHAOS) $(CHAOS_embedded))
 
 .PHONY: chaos-checked

@@ -30,19 +30,11 @@ use crate::{
 /// Tenants that metrics name; the others are told together.
 const TOP: usize = 20;
 
-/// Names of topics that are told apart here.
-pub(crate) struct Topics {
-    /// What producers wrote.
-    pub(crate) notifications: Arc<str>,
-    /// What was put back in.
-    pub(crate) redrive: Arc<str>,
-}
-
 /// What was handed over and is not begun. Bounded by the consumers, which hand out so many and pause then.
 pub(crate) struct Intake {
     node: Arc<str>,
     ladder: Arc<Ladder>,
-    topics: Topics,
+    notifications: Arc<str>,
     lanes: Fair<Item>,
     overflow: Overflow,
     waiting: Waiting<Item>,
@@ -56,14 +48,14 @@ impl Intake {
     pub(crate) fn new(
         node: Arc<str>,
         ladder: Arc<Ladder>,
-        topics: Topics,
+        notifications: Arc<str>,
         lanes: Fair<Item>,
         overflow: Overflow,
     ) -> Self {
         Self {
             node,
             ladder,
-            topics,
+            notifications,
             lanes,
             overflow,
             waiting: Waiting::default(),
@@ -79,29 +71,28 @@ impl Intake {
         Self { bug, ..self }
     }
 
-    /// Records of the main group, and how far what was left out between them goes.
+    /// Notifications, and how far what was left out between them goes.
     pub(crate) fn hear_main(&mut self, batch: Batch, now_ms: u64) {
         for record in batch.records {
-            let redrive = record.topic == self.topics.redrive;
-            let on = if redrive { On::Redrive } else { On::Notifications };
             let (partition, next) = (record.partition, record.offset + 1);
-            let item = self.open(record, on, Source::Main, now_ms);
-            match item {
-                // Its rate is bounded by its job, and its lane by its weight.
-                Some(item) if redrive => self.lanes.push(item, Instant::now()),
-                Some(item) => self.overflow.hear(item, &mut self.lanes),
-                None => {}
+            if let Some(item) = self.open(record, On::Notifications, Source::Main, now_ms) {
+                self.overflow.hear(item, &mut self.lanes);
             }
-            if !redrive {
-                self.overflow.heard(partition, next);
-            }
+            self.overflow.heard(partition, next);
         }
         for (place, next) in batch.passed {
-            if place.topic == self.topics.notifications {
-                self.overflow.heard(place.partition, next);
-            }
+            self.overflow.heard(place.partition, next);
         }
         self.overflow.advance(&mut self.lanes);
+    }
+
+    /// What was put back in: its rate is bounded by its job, and its lane by its weight.
+    pub(crate) fn hear_redrive(&mut self, records: Vec<Record>, now_ms: u64) {
+        for record in records {
+            if let Some(item) = self.open(record, On::Redrive, Source::Redrive, now_ms) {
+                self.lanes.push(item, Instant::now());
+            }
+        }
     }
 
     /// Records of the overflow.
@@ -158,7 +149,7 @@ impl Intake {
 
     /// A notification whose moment has come.
     pub(crate) fn hear_schedule(&mut self, due: DueNow, now_ms: u64) {
-        let record = due_record(&due, &self.topics.notifications);
+        let record = due_record(&due, &self.notifications);
         let source = Source::Schedule(due.place);
         if let Some(item) = self.open(record, On::Notifications, source, now_ms) {
             self.offer(item);

@@ -58,6 +58,7 @@ pub(crate) struct Ways {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
     Main,
+    Redrive,
     Ladder,
     Overflow,
 }
@@ -82,6 +83,7 @@ impl Listen {
                 biased;
                 () = shutdown.cancelled() => return Ok(()),
                 event = inlets.main.recv() => self.hear(Of::Main, some(event)?, &mut intake),
+                event = inlets.redrive.recv() => self.hear(Of::Redrive, some(event)?, &mut intake),
                 event = inlets.ladder.recv() => self.hear(Of::Ladder, some(event)?, &mut intake),
                 event = inlets.overflow.recv() => self.hear(Of::Overflow, some(event)?, &mut intake),
                 Some(placed) = ways.placed.recv() => intake.overflow().placed(&placed),
@@ -126,6 +128,7 @@ impl Listen {
         for _ in 0..EVENTS_AT_ONCE {
             let heard = [
                 (Of::Main, inlets.main.try_recv()),
+                (Of::Redrive, inlets.redrive.try_recv()),
                 (Of::Ladder, inlets.ladder.try_recv()),
                 (Of::Overflow, inlets.overflow.try_recv()),
             ];
@@ -148,6 +151,7 @@ impl Listen {
         let now_ms = self.clock.unix_ms();
         match (event, of) {
             (Event::Records(batch), Of::Main) => intake.hear_main(batch, now_ms),
+            (Event::Records(batch), Of::Redrive) => intake.hear_redrive(batch.records, now_ms),
             (Event::Records(batch), Of::Ladder) => intake.hear_ladder(batch.records, now_ms),
             (Event::Records(batch), Of::Overflow) => intake.hear_overflow(batch.records, now_ms),
             (Event::Assigned(partitions), Of::Overflow) => intake.overflow().begun(&partitions),

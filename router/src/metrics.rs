@@ -189,7 +189,7 @@ impl Meters {
         self.in_flight.add(work.len() as i64);
         for way in work.all_ways() {
             let at = match &way.source {
-                Source::Main => 0,
+                Source::Main | Source::Redrive => 0,
                 Source::Ladder { due_ms } => {
                     self.lateness.observe(now_ms.saturating_sub(*due_ms) as f64 / 1e3);
                     1

@@ -28,7 +28,7 @@ use crate::{
     fair::{Bounds, Fair},
     gate::Gate,
     hold::{Dependency, Holds, Waits},
-    intake::{Intake, Topics},
+    intake::Intake,
     ladder::Ladder,
     listen::Listen,
     metrics::{Held, Meters, Queues},
@@ -127,12 +127,13 @@ impl Router {
 
     async fn run_rooms(self, shutdown: CancellationToken) -> Result<(), RouterError> {
         let _stopped = Stopped(self.consuming.clone());
-        let (sources, [main, ladder, overflow]) = self.sources()?;
+        let (sources, [main, redrive, ladder, overflow]) = self.sources()?;
         let holds = Arc::new(self.holds(&sources));
         let (beside, handles) = Beside::new(&self.config, &self.deps, &self.producer, &holds)?;
         let Handles { trail, schedule, due } = handles;
         let inlets = Inlets {
             main,
+            redrive,
             ladder,
             overflow,
             due,
@@ -166,15 +167,18 @@ impl Router {
         ended.and(closed.map_err(RouterError::from))
     }
 
-    fn sources(&self) -> Result<(Arc<Sources>, [Events; 3]), RouterError> {
+    fn sources(&self) -> Result<(Arc<Sources>, [Events; 4]), RouterError> {
         let deps = &self.deps;
         let join = |group: &str, topics: &[String], options| {
             GroupConsumer::start(&deps.bus, group, topics, options, &deps.metrics, &deps.tasks)
         };
         let topics = &deps.bus.topics;
-        let of_main = [topics.notifications.clone(), topics.redrive.clone()];
+        let of_main = [topics.notifications.clone()];
+        let of_redrive = [topics.redrive.clone()];
         let of_ladder: Vec<_> = topics.retry.iter().map(|tier| tier.name.clone()).collect();
         let (main, main_events) = join(&self.config.group, &of_main, self.consumer_options())?;
+        let group = format!("{}-redrive", self.config.group);
+        let (redrive, redrive_events) = join(&group, &of_redrive, self.consumer_options())?;
         let group = format!("{}-ladder", self.config.group);
         let (ladder, ladder_events) = join(&group, &of_ladder, self.ladder_options())?;
         let group = format!("{}-overflow", self.config.group);
@@ -188,10 +192,14 @@ impl Router {
         )?;
         let sources = Sources {
             main,
+            redrive,
             ladder,
             follower,
         };
-        Ok((Arc::new(sources), [main_events, ladder_events, overflow_events]))
+        Ok((
+            Arc::new(sources),
+            [main_events, redrive_events, ladder_events, overflow_events],
+        ))
     }
 
     fn consumer_options(&self) -> ConsumerOptions {
@@ -245,15 +253,11 @@ impl Router {
     fn intake(&self, sources: &Arc<Sources>) -> Intake {
         let topics = &self.deps.bus.topics;
         let overflow = Overflow::new(Arc::clone(sources), &topics.notifications, &topics.overflow);
-        let topics = Topics {
-            notifications: topics.notifications.as_str().into(),
-            redrive: topics.redrive.as_str().into(),
-        };
         let lanes = Fair::new(Bounds::default(), self.config.weights.clone());
         let intake = Intake::new(
             Arc::clone(&self.config.node),
             Arc::clone(&self.ladder),
-            topics,
+            topics.notifications.as_str().into(),
             lanes,
             overflow,
         );

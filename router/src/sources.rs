@@ -15,8 +15,10 @@ use crate::schedule::DueNow;
 /// Where a record came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Source {
-    /// The main group: notifications and redrive.
+    /// The group of the notifications.
     Main,
+    /// The group of what was put back in.
+    Redrive,
     /// The ladder's group; it was due then, Unix milliseconds.
     Ladder { due_ms: u64 },
     /// The follower of the overflow topic.
@@ -28,6 +30,9 @@ pub(crate) enum Source {
 /// Every source of records, to let go of them.
 pub(crate) struct Sources {
     pub(crate) main: GroupConsumer,
+    /// A group of its own: members share the partitions of all topics of a group by their number alone, and in one with the
+    /// notifications some had all of those and others had none.
+    pub(crate) redrive: GroupConsumer,
     pub(crate) ladder: GroupConsumer,
     /// Of the overflow: it has the partitions whose numbers are those of the notifications partitions here.
     pub(crate) follower: Follower,
@@ -36,6 +41,7 @@ pub(crate) struct Sources {
 /// What the sources hand over.
 pub(crate) struct Inlets {
     pub(crate) main: mpsc::Receiver<Event>,
+    pub(crate) redrive: mpsc::Receiver<Event>,
     pub(crate) ladder: mpsc::Receiver<Event>,
     pub(crate) overflow: mpsc::Receiver<Event>,
     /// What is due of the schedule. When it is full, the scanner waits.
@@ -59,17 +65,19 @@ impl Sources {
 
     /// Commits and leaves the groups.
     pub(crate) async fn close(self, deadline: Duration) -> Result<(), BusError> {
-        let (main, ladder, follower) = tokio::join!(
+        let (main, redrive, ladder, follower) = tokio::join!(
             self.main.close(deadline),
+            self.redrive.close(deadline),
             self.ladder.close(deadline),
             self.follower.close(deadline)
         );
-        main.and(ladder).and(follower)
+        main.and(redrive).and(ladder).and(follower)
     }
 
     fn group(&self, source: &Source) -> Option<&Handle> {
         match source {
             Source::Main => Some(&self.main),
+            Source::Redrive => Some(&self.redrive),
             Source::Ladder { .. } => Some(&self.ladder),
             Source::Overflow => Some(&self.follower),
             Source::Schedule(_) => None,
@@ -84,7 +92,7 @@ impl Sources {
 
     /// Nothing more is fetched, or it is again.
     pub(crate) fn pause(&self, pause: bool) {
-        for group in [&*self.main, &*self.ladder, &*self.follower] {
+        for group in [&*self.main, &*self.redrive, &*self.ladder, &*self.follower] {
             if pause {
                 group.pause();
             } else {

@@ -199,6 +199,7 @@ fn deployment(settings: &Settings) -> DeploymentOptions {
     let mut options = DeploymentOptions {
         notifications: 6,
         shards: 16,
+        ladder: Settings::ladder(),
         ..DeploymentOptions::default()
     };
     if settings.has(Kind::TooLarge) {
@@ -214,7 +215,7 @@ fn deployment(settings: &Settings) -> DeploymentOptions {
 /// The line of `[router]` that makes one channel narrow.
 pub(crate) fn channel_limit() -> String {
     format!(
-        "channel_limits = {{ \"{}/{LIMITED}\" = {CHANNEL_LIMIT} }}\n",
+        "channel_limits = [{{ tenant = \"{}\", channel = \"{LIMITED}\", max_bytes = {CHANNEL_LIMIT} }}]\n",
         TENANTS[0]
     )
 }

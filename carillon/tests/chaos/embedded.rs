@@ -6,9 +6,11 @@ use std::path::PathBuf;
 
 use carillon_bus::BusConfig;
 use carillon_fixtures::Signal;
+use carillon_schemas::topics::Topics;
 use carillon_testkit::{
     chaos::{Action, Fault, Kind},
     installation::{Installation, Running},
+    stack::tiers_line,
 };
 
 use crate::{cluster::channel_limit, ground::SCOPES, settings::Settings};
@@ -22,9 +24,11 @@ pub(crate) struct EmbeddedGround {
 impl EmbeddedGround {
     pub(crate) async fn start(settings: &Settings) -> Self {
         let installation = Installation::new(env!("CARGO_BIN_EXE_carillon"), &[]);
+        let mut lines = format!("[topics]\n{}", tiers_line(&Settings::ladder()));
         if settings.has(Kind::TooLarge) {
-            installation.configure(&format!("[router]\n{}", channel_limit()));
+            lines.push_str(&format!("[router]\n{}", channel_limit()));
         }
+        installation.configure(&lines);
         let ground = Self {
             running: Some(installation.start()),
             installation,
@@ -55,7 +59,9 @@ impl EmbeddedGround {
     }
 
     pub(crate) fn bus(&self) -> BusConfig {
-        BusConfig::new(self.installation.kafka())
+        let mut bus = BusConfig::new(self.installation.kafka());
+        bus.topics = Topics::with_ladder("carillon.", &Settings::ladder());
+        bus
     }
 
     pub(crate) async fn begin(&mut self, fault: &Fault) -> Option<String> {

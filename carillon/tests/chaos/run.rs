@@ -17,6 +17,9 @@ use crate::{
     evidence::Evidence, ground::Ground, load::Load, seeded::refuse_dead_letters, settings::Settings,
 };
 
+/// How long the load goes on after the last fault: its aftermath, and some seconds.
+const CALM: Duration = Duration::from_secs(12);
+
 /// A running run.
 pub(crate) struct Run {
     clock: Clock,
@@ -56,6 +59,8 @@ impl Run {
             }
             self.strike(&round).await;
         }
+        // Whether what is due comes in time shows where nothing is struck.
+        sleep(CALM).await;
     }
 
     /// Goes through a script, step by step.

@@ -6,12 +6,15 @@
 use std::{fmt, str::FromStr, time::Duration};
 
 use carillon_chassis::clock::Clock;
+use carillon_schemas::topics::Tier;
 use carillon_testkit::chaos::{Ground, Kind, Limits, Report, seeded::SeededBug};
 
 /// Minutes of load without `MINUTES`.
 const MINUTES: f64 = 10.0;
-/// Kinds without `KINDS`: what the product can do today.
-const KINDS: &str = "priority,user,poison";
+/// Kinds without `KINDS`: all.
+const KINDS: &str = "priority,user,ttl,collapse,acked,unacked,scheduled,too_large,poison";
+/// The ladder of every run: short, so that what nobody acknowledges is a dead letter before the run ends.
+const LADDER: [&str; 4] = ["1s", "2s", "4s", "8s"];
 /// In `KINDS`, the hostile producer; all others are kinds of notifications.
 const POISON: &str = "poison";
 
@@ -58,6 +61,11 @@ impl Settings {
             None => broken.is_empty(),
             Some(bug) => bug.breaks.iter().any(|rule| broken.contains(rule)),
         }
+    }
+
+    /// The tiers of the ladder.
+    pub(crate) fn ladder() -> Vec<Tier> {
+        LADDER.iter().map(|tier| tier.parse().unwrap()).collect()
     }
 
     /// Whether a kind of notifications is part of the load.

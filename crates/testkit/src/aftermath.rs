@@ -30,20 +30,37 @@ const READ: Duration = Duration::from_secs(10);
 /// Rows of a page of deliveries.
 const ROWS: u32 = 500;
 
-/// Waits until the group has handled everything of the notifications topic, or patience ends; gives what is left, and
-/// how long it took.
+/// Waits until the routers' groups have handled everything that moves notifications on, ladder and overflow included, or
+/// patience ends; gives what is left, and how long it took.
 pub async fn lag(bus: &BusConfig, group: &str) -> (Option<i64>, Duration) {
     let begun = Instant::now();
     let Ok(admin) = Admin::new(bus, &Metrics::new()) else {
         return (None, begun.elapsed());
     };
     loop {
-        let lag = admin.lag(group, &bus.topics.notifications).await.ok();
+        let lag = all_lag(&admin, &bus.topics, group).await.ok();
         if lag == Some(0) || begun.elapsed() > PATIENCE {
             return (lag, begun.elapsed());
         }
         tokio::time::sleep(PACE).await;
     }
+}
+
+/// What the groups that move notifications on have not handled yet, and what the store has not heard yet.
+async fn all_lag(admin: &Admin, topics: &Topics, group: &str) -> Result<i64, BusError> {
+    let mut lag = admin.lag(group, &topics.notifications).await?;
+    let beside = [
+        ("redrive", &topics.redrive),
+        ("overflow", &topics.overflow),
+        ("receipts", &topics.receipts),
+    ];
+    for (part, topic) in beside {
+        lag += admin.lag(&format!("{group}-{part}"), topic).await?;
+    }
+    for tier in &topics.retry {
+        lag += admin.lag(&format!("{group}-ladder"), &tier.name).await?;
+    }
+    Ok(lag)
 }
 
 /// Every record that routers wrote.

@@ -19,7 +19,7 @@ use carillon_bus::BusConfig;
 use self::platform::Platform;
 pub(crate) use self::process::{command, printed};
 pub use self::{
-    deployment::{Deployment, DeploymentOptions},
+    deployment::{Deployment, DeploymentOptions, tiers_line},
     lane::Lane,
     node::Node,
     process::{RoleProcess, Unmet},

@@ -229,7 +229,7 @@ impl Node {
     /// Lets a record go at its source.
     pub(super) fn finish(&mut self, world: &mut World, record: &Record, source: &Source) {
         match source {
-            Source::Main => self.main.finish(record),
+            Source::Main | Source::Redrive => self.main.finish(record),
             Source::Ladder { .. } => self.ladder.finish(record),
             Source::Overflow => {
                 self.follower.finish(record);

@@ -1,12 +1,14 @@
 //! Restarts: nothing is lost, and what is repeated is bounded.
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use carillon_router::Batching;
 
 use carillon_fixtures::eventually;
 
 use crate::{
     records::{id, record},
-    stack::{Stack, counts, order},
+    stack::{Running, Stack, counts, order},
 };
 
 #[tokio::test(flavor = "multi_thread")]
@@ -35,5 +37,37 @@ async fn a_router_that_dies_in_the_middle_loses_nothing_and_keeps_the_order() {
     let window = Batching::default().in_flight_per_partition * 3;
     assert!(total - ALL as usize <= window, "{} repeats", total - ALL as usize);
     assert_eq!(stack.count(&stack.bus.topics.dead_letters).await, 0);
+    stack.stop().await;
+}
+
+/// A group shares the partitions of all its topics by their number alone, and redrive has as many as the notifications.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_second_router_gets_its_share_of_the_notifications() {
+    const TENANTS: u64 = 30;
+    let stack = Stack::without_topics().await;
+    let alike = ["notifications", "overflow", "redrive"];
+    stack
+        .make_topics(|spec| {
+            if alike.iter().any(|name| spec.name.contains(name)) {
+                spec.partitions = 6;
+            }
+        })
+        .await;
+    let first = stack.router();
+    eventually("the first is alone", async || first.is_ready(), |ready| *ready).await;
+    let second = stack.router();
+    let round = AtomicU64::new(0);
+    let takes = async |router: &Running| {
+        let from = round.fetch_add(TENANTS, Ordering::Relaxed);
+        let records = (0..TENANTS).map(|tenant| record(&format!("t{tenant}"), from + tenant));
+        stack.publish(records).await;
+        router.metric("carillon_router_records_total{source=\"main\"}")
+    };
+    eventually("the second has some", || takes(&second), |n| *n > 0.0).await;
+    let before = takes(&first).await;
+    let bound = before + (2 * TENANTS) as f64;
+    eventually("the first has some still", || takes(&first), |n| *n > bound).await;
+    first.stop().await;
+    second.stop().await;
     stack.stop().await;
 }

@@ -37,6 +37,7 @@ pub(super) fn all(facts: &Facts<'_>) -> Vec<Rule> {
         views::no_silent_gap(facts),
         views::repeats_bounded(facts),
         letters::poison_kept(facts),
+        letters::acknowledged(facts),
         outcomes::states_agree(facts),
         outcomes::good_ends(facts),
     ]

@@ -12,7 +12,10 @@ use carillon_auth::mint::SigningKey;
 use carillon_bus::{BusConfig, Mechanism, Protocol, Sasl, Security};
 use carillon_chassis::{clock::Clock, secret::Secret};
 use carillon_fixtures::Description;
-use carillon_schemas::{claims::Claims, topics::Topics};
+use carillon_schemas::{
+    claims::Claims,
+    topics::{Tier, Topics},
+};
 
 use super::{
     leftovers,
@@ -33,8 +36,8 @@ pub struct DeploymentOptions {
     pub shards: u16,
     /// Whether every connection is encrypted and authenticated, to Kafka and to Cassandra.
     pub encrypted: bool,
-    /// More lines of `carillon.toml` for the section `[topics]`.
-    pub topics: String,
+    /// The tiers of the ladder.
+    pub ladder: Vec<Tier>,
     /// More lines of `carillon.toml` for the section `[router]`.
     pub router: String,
     /// Variables of the roles' environment.
@@ -47,7 +50,7 @@ impl Default for DeploymentOptions {
             notifications: 3,
             shards: 8,
             encrypted: false,
-            topics: String::new(),
+            ladder: Tier::DEFAULT.to_vec(),
             router: String::new(),
             environment: Vec::new(),
         }
@@ -90,7 +93,7 @@ impl Deployment {
             dir,
             key,
             clock,
-            bus: bus(&name, servers, options.encrypted),
+            bus: bus(&name, servers, options),
             servers: servers.clone(),
             group: format!("{name}-router"),
             environment: options.environment.clone(),
@@ -190,11 +193,11 @@ pub(super) fn token(key: &SigningKey, clock: &Clock, tenant: &str, user: &str, s
     key.mint(&claims).expect("a token")
 }
 
-fn bus(name: &str, servers: &Description, encrypted: bool) -> BusConfig {
+fn bus(name: &str, servers: &Description, options: &DeploymentOptions) -> BusConfig {
     let kafka = &servers.kafka;
     let mut bus = BusConfig::new(&kafka.plaintext);
-    bus.topics = Topics::new(&format!("{name}."));
-    if encrypted {
+    bus.topics = Topics::with_ladder(&format!("{name}."), &options.ladder);
+    if options.encrypted {
         bus.bootstrap.clone_from(&kafka.sasl_tls);
         bus.security = Security {
             protocol: Protocol::SaslTls,
@@ -231,7 +234,7 @@ fn configuration(name: &str, servers: &Description, options: &DeploymentOptions)
         String::new()
     };
     let (notifications, shards) = (options.notifications, options.shards);
-    let (more_topics, more_router) = (&options.topics, &options.router);
+    let (ladder, more_router) = (tiers_line(&options.ladder), &options.router);
     let (address, user, password) = (&cassandra.address, &cassandra.user, &cassandra.password);
     format!(
         "listen = \"127.0.0.1:0\"\nadmin_listen = \"127.0.0.1:0\"\nkafka = \"{bootstrap}\"\n\
@@ -240,8 +243,14 @@ fn configuration(name: &str, servers: &Description, options: &DeploymentOptions)
          [auth]\nkey_file = [\"issuer.pem\"]\n\
          [log]\nformat = \"json\"\n\
          [topics]\nprefix = \"{name}.\"\nreplication = {replication}\nnotifications = {notifications}\n\
-         shards = {shards}\ndead_letters = 1\n{more_topics}\
+         shards = {shards}\ndead_letters = 1\n{ladder}\
          [router]\ngroup = \"{name}-router\"\n{more_router}\
          [cassandra]\nuser = \"{user}\"\npassword = \"{password}\"\nreplication = 1\n{tls}{security}"
     )
+}
+
+/// The line of `[topics]` that names the tiers of the ladder.
+pub fn tiers_line(tiers: &[Tier]) -> String {
+    let tiers: Vec<_> = tiers.iter().map(|tier| format!("\"{tier}\"")).collect();
+    format!("retry_tiers = [{}]\n", tiers.join(", "))
 }

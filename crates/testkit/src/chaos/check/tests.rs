@@ -56,7 +56,7 @@ fn moved(on: On, number: u64, at: u64) -> Moved {
         redrive: 0,
         hops: 0,
         check: false,
-        code: None,
+        code: (on == On::DeadLetters).then(|| "channel_limit".to_owned()),
         poison: None,
         value: 0,
     }
@@ -177,7 +177,7 @@ fn what_is_told_must_be_true() {
     };
     assert_eq!(after(waits(90_000)), [""; 0]);
     assert_eq!(after(waits(20_000)), ["R1"]);
-    assert_eq!(after(told(Kind::Unacked, Status::Retrying, 7)), ["R1"]);
+    assert_eq!(after(told(Kind::Unacked, Status::Retrying, 7)), ["R1", "acks"]);
 }
 
 #[test]
@@ -203,7 +203,8 @@ fn early_is_never_forgiven_and_late_only_where_a_fault_lies_between() {
 fn a_record_of_the_ladder_comes_back_neither_early_nor_late() {
     let ladder = |back: u64| {
         move |h: &mut History| {
-            h.accepted[6].kind = Kind::Unacked;
+            h.accepted[6].kind = Kind::Acked;
+            h.states.insert(id(7), Status::Acknowledged);
             let mut check = moved(On::Retry(5_000), 7, 7_100);
             (check.check, check.hops) = (true, 1);
             let mut again = moved(On::Deliveries, 7, back);
@@ -213,7 +214,55 @@ fn a_record_of_the_ladder_comes_back_neither_early_nor_late() {
     };
     assert_eq!(after(ladder(12_100)), [""; 0]);
     assert_eq!(after(ladder(12_099)), ["R2"]);
-    assert_eq!(after(ladder(13_101)), ["R3"]);
+    assert_eq!(after(ladder(13_111)), ["R3"]);
+}
+
+#[test]
+fn a_record_of_the_ladder_that_a_crash_wrote_twice_is_due_by_the_first() {
+    let twice = |h: &mut History| {
+        h.accepted[6].kind = Kind::Acked;
+        h.states.insert(id(7), Status::Acknowledged);
+        let check = |at: u64| {
+            let mut check = moved(On::Retry(5_000), 7, at);
+            (check.check, check.hops) = (true, 1);
+            check
+        };
+        let mut again = moved(On::Deliveries, 7, 12_100);
+        again.delivery = 2;
+        h.moved.extend([check(7_100), check(7_900), again]);
+    };
+    assert_eq!(after(twice), [""; 0]);
+}
+
+#[test]
+fn what_nobody_acknowledged_is_a_dead_letter_and_what_was_acknowledged_says_so() {
+    let asks = |kind: Kind, status: Status, dead: bool| {
+        move |h: &mut History| {
+            h.accepted[6].kind = kind;
+            h.states.insert(id(7), status);
+            if dead {
+                let mut letter = moved(On::DeadLetters, 7, 20_000);
+                letter.code = Some("not_acknowledged".to_owned());
+                h.moved.push(letter);
+            }
+        }
+    };
+    assert_eq!(after(asks(Kind::Acked, Status::Acknowledged, false)), [""; 0]);
+    assert_eq!(after(asks(Kind::Unacked, Status::Dead, true)), [""; 0]);
+    assert_eq!(after(asks(Kind::Unacked, Status::Dispatched, true)), ["states"]);
+    assert_eq!(after(asks(Kind::Unacked, Status::Dispatched, false)), ["acks"]);
+    assert_eq!(after(asks(Kind::Acked, Status::Delivered, false)), ["acks"]);
+    // Given up although nothing was in the way of its acknowledgement; and although something was.
+    assert_eq!(after(asks(Kind::Acked, Status::Dead, true)), ["R8"]);
+    let struck = |h: &mut History| {
+        asks(Kind::Acked, Status::Dead, true)(h);
+        let fanout = strike(Target::Fanout(0), Action::Pause, 7_500, 19_000, 19_500);
+        h.strikes.push(Strike {
+            alone: false,
+            ..fanout
+        });
+    };
+    assert_eq!(after(struck), [""; 0]);
 }
 
 #[test]
@@ -226,6 +275,7 @@ fn hops_over_the_cap_and_two_outcomes_of_one_attempt_are_caught() {
     assert_eq!(after(hops), ["R5"]);
     let both = |h: &mut History| {
         h.accepted[6].kind = Kind::TooLarge;
+        h.states.insert(id(7), Status::Dead);
         h.moved.push(moved(On::DeadLetters, 7, 7_500));
     };
     assert_eq!(after(both), ["R6"]);

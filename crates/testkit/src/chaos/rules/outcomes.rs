@@ -154,16 +154,19 @@ pub(super) fn nothing_paused(facts: &Facts<'_>) -> Rule {
 /// What GET says is what was seen.
 pub(super) fn states_agree(facts: &Facts<'_>) -> Rule {
     let mut wrong = Vec::new();
-    let mut acknowledged = (0, 0);
     for accepted in &facts.history.accepted {
         let state = facts.history.states.get(&accepted.id).copied();
-        let behind = matches!(state, None | Some(Status::Accepted | Status::Stored));
+        let before = [Status::Accepted, Status::Stored, Status::Scheduled];
+        let behind = state.is_none_or(|state| before.contains(&state));
         if behind && facts.delivered(accepted.id) {
             wrong.push(format!("{} was seen and is {state:?}", named(facts, accepted)));
         }
-        if accepted.kind == Kind::Acked {
-            acknowledged.1 += 1;
-            acknowledged.0 += usize::from(state == Some(Status::Acknowledged));
+        let stays_dead = matches!(accepted.kind, Kind::TooLarge | Kind::Unacked);
+        if stays_dead && facts.dead.contains_key(&accepted.id) && state != Some(Status::Dead) {
+            wrong.push(format!(
+                "{} is a dead letter and {state:?}",
+                named(facts, accepted)
+            ));
         }
     }
     let mut count: BTreeMap<&str, usize> = BTreeMap::new();
@@ -171,11 +174,7 @@ pub(super) fn states_agree(facts: &Facts<'_>) -> Rule {
         *count.entry(status.as_str()).or_default() += 1;
     }
     let count: Vec<_> = count.iter().map(|(status, n)| format!("{n} {status}")).collect();
-    let mut figure = count.join(", ");
-    if acknowledged.1 > 0 {
-        let (n, of) = acknowledged;
-        figure.push_str(&format!("; {n} of {of} to be acknowledged are"));
-    }
+    let figure = count.join(", ");
     rule("states", "every id is readable, and not behind", figure, wrong)
 }
 
