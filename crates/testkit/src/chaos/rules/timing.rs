@@ -126,7 +126,13 @@ pub(super) fn not_late(facts: &Facts<'_>) -> Rule {
     } else {
         Vec::new()
     };
-    rule_of(late.len(), "R3", "late by ≤ 1 s at p99, beyond what is new", figure, broken)
+    rule_of(
+        late.len(),
+        "R3",
+        "late by ≤ 1 s at p99, beyond what is new",
+        figure,
+        broken,
+    )
 }
 
 /// When plain notifications were accepted, and first seen.
