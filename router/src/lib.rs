@@ -14,7 +14,6 @@ mod config;
 mod dead_letters;
 mod dispatch;
 mod error;
-#[allow(dead_code, reason = "the overflow takes the rest of it into use")]
 mod fair;
 mod gate;
 mod hold;

@@ -47,8 +47,9 @@ impl<T> Waiting<T> {
         line.pop_front_if(|(due, _)| *due <= now_ms)
     }
 
-    /// Puts back what was taken and cannot go on yet, because its lane is full.
-    #[allow(dead_code, reason = "the pipeline takes it into use with the lanes")]
+    /// Puts back what was taken and cannot go on yet. The simulation does, where a lane is full; the pipeline puts
+    /// what is due into its lane all the same, because the source bounds it.
+    #[cfg(test)]
     pub(crate) fn put_back(&mut self, partition: &TopicPartition, due_ms: u64, what: T) {
         let line = self.partitions.entry(partition.clone()).or_default();
         line.push_front((due_ms, what));
