@@ -151,9 +151,9 @@ fn was_handled(head: Head, travel: &Travel) -> bool {
         return redrive > travel.redrive;
     }
     if travel.check {
-        // Dispatched again since, or given up.
+        // Dispatched again since, or ended otherwise.
         let dispatched_since = attempt > travel.attempt && status >= Status::Dispatched;
-        return dispatched_since || attempt >= travel.attempt && status >= Status::Cancelled;
+        return dispatched_since || status >= Status::Cancelled;
     }
     match attempt.cmp(&travel.attempt) {
         std::cmp::Ordering::Greater => true,

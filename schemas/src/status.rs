@@ -3,6 +3,8 @@
 //! In: facts in whatever order they arrive. Out: a total order on them.
 //! Always: the packed stamp of a later fact is greater, so that stores keep the right one without reading.
 
+use std::cmp::Ordering;
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -56,6 +58,12 @@ impl Status {
         self as u8
     }
 
+    /// Whether nothing of later attempts takes its place, only a redrive: what an attempt began before it was
+    /// acknowledged may still be told afterwards.
+    pub fn is_final(self) -> bool {
+        self >= Self::Acknowledged
+    }
+
     /// The status of a rank.
     pub fn from_rank(rank: u8) -> Option<Self> {
         Self::ALL.get(usize::from(rank).checked_sub(1)?).copied()
@@ -84,21 +92,29 @@ impl Status {
     }
 }
 
-/// When in a notification's life a fact stands: redrive, then attempt, then rank.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+/// Set in a packed stamp whose status is final.
+const FINAL: i64 = 1 << 15;
+/// What of a packed stamp is the attempt.
+const ATTEMPT: i64 = 0x7f << 8;
+
+/// When in a notification's life a fact stands: redrive, then whether it ends that redrive, then attempt, then rank.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
 pub struct Stamp {
     /// How often it was redriven from the dead letters.
     pub redrive: u8,
-    /// Which attempt, from 1.
+    /// Which attempt, 1…127.
     pub attempt: u8,
     /// What happened.
     pub status: Status,
 }
 
 impl Stamp {
-    /// `redrive << 16 | attempt << 8 | rank`: the write timestamp of the fact.
+    /// `redrive << 16 | final << 15 | attempt << 8 | rank`: the write timestamp of the fact. A greater attempt than
+    /// 127 counts as 127.
     pub fn packed(self) -> i64 {
-        i64::from(self.redrive) << 16 | i64::from(self.attempt) << 8 | i64::from(self.status.rank())
+        let ends = if self.status.is_final() { FINAL } else { 0 };
+        let attempt = i64::from(self.attempt) << 8;
+        i64::from(self.redrive) << 16 | ends | attempt.min(ATTEMPT) | i64::from(self.status.rank())
     }
 
     /// Back from the packed form.
@@ -107,9 +123,21 @@ impl Stamp {
         let status = Status::from_rank((packed & 0xff) as u8)?;
         Some(Self {
             redrive,
-            attempt: (packed >> 8 & 0xff) as u8,
+            attempt: ((packed & ATTEMPT) >> 8) as u8,
             status,
         })
+    }
+}
+
+impl Ord for Stamp {
+    fn cmp(&self, other: &Self) -> Ordering {
+        self.packed().cmp(&other.packed())
+    }
+}
+
+impl PartialOrd for Stamp {
+    fn partial_cmp(&self, other: &Self) -> Option<Ordering> {
+        Some(self.cmp(other))
     }
 }
 
@@ -129,6 +157,10 @@ mod tests {
             stamp(0, 1, Status::Dispatched),
             stamp(0, 1, Status::Retrying),
             stamp(0, 2, Status::Stored),
+            stamp(0, 2, Status::Delivered),
+            stamp(0, 1, Status::Acknowledged),
+            stamp(0, 2, Status::Acknowledged),
+            stamp(0, 2, Status::Dead),
             stamp(1, 1, Status::Accepted),
         ];
         for pair in ordered.windows(2) {

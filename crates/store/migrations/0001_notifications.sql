@@ -2,7 +2,7 @@
 -- milliseconds; ids are the 16 bytes of the UUID.
 
 -- Payload and state. A fact may come before its payload: accepted_at and what follows are NULL until then.
--- `stamp` is the packed (redrive, attempt, rank) of the highest fact.
+-- `stamp` is the packed (redrive, final, attempt, rank) of the highest fact.
 --
 -- The beginning of the time line stands in the row itself, because nearly every notification is stored and
 -- dispatched once, in one attempt, by one process: `stored_stamp`, `stored_at`, `node` are the fact that made

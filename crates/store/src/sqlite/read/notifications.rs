@@ -90,7 +90,8 @@ fn facts_in_row(row: &Row<'_>) -> rusqlite::Result<Facts> {
     let Some(stored) = row.get::<_, Option<i64>>(0)? else {
         return Ok(facts);
     };
-    let of = |status: Status| stored - i64::from(Status::Stored.rank()) + i64::from(status.rank());
+    let first = Stamp::unpack(stored).ok_or(Error::IntegralValueOutOfRange(0, stored))?;
+    let of = |status| Stamp { status, ..first }.packed();
     let node: String = row.get(3)?;
     let told =
         |column| -> rusqlite::Result<_> { Ok(row.get::<_, Option<i64>>(column)?.filter(|at| *at >= 0)) };
