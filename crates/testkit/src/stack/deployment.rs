@@ -23,7 +23,7 @@ use super::{
 };
 
 /// How long a token of a deployment is good.
-const TOKEN_SECONDS: u64 = 3600;
+const TOKEN_SECONDS: u64 = 12 * 3600;
 /// Tells the deployments of one process apart.
 static COUNT: AtomicU32 = AtomicU32::new(0);
 
