@@ -111,6 +111,11 @@ impl Intake {
         self.overflow.advance(&mut self.lanes);
     }
 
+    /// Something of the overflow is finished: who left it may have records that waited for that.
+    pub(crate) fn hear_drained(&mut self) {
+        self.overflow.advance(&mut self.lanes);
+    }
+
     /// What goes to the overflow and comes from there.
     pub(crate) fn overflow(&mut self) -> &mut Overflow {
         &mut self.overflow

@@ -94,6 +94,7 @@ impl Listen {
                 Ok(place) = ways.asked.reserve(), if intake.overflow().is_asking() => {
                     put(place, intake.overflow().next_asked());
                 }
+                () = self.sources.drained.notified(), if intake.overflow().keeps_back() => intake.hear_drained(),
                 Some(due) = inlets.due.recv() => intake.hear_schedule(due, self.clock.unix_ms()),
                 () = self.due(intake.next_due_ms()) => {}
                 Ok(place) = ways.begun.reserve(), if !ready.is_empty() => put(place, ready.pop_front()),

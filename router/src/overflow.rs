@@ -2,8 +2,10 @@
 //!
 //! In: records of the notifications partitions and of the overflow that mirrors them, what was found there when a
 //! partition was taken over. Out: records in the lanes, records to be written to the overflow. Always: which way a
-//! record goes is the ledger's word; what waits here is bounded by what the consumers hand out, which pause then.
+//! record goes is the ledger's word; what waits here is bounded by what the consumers hand out, which pause then, and
+//! what is kept back of a tenant by its lane's bounds.
 
+mod kept;
 mod take_over;
 mod write;
 
@@ -18,12 +20,13 @@ use tokio::time::Instant;
 
 use crate::{
     fair::{
-        Fair,
+        Bounds, Fair,
         ledger::{Ledger, OverflowReport, Way},
     },
     sources::Sources,
     work::Item,
 };
+pub(crate) use kept::Kept;
 pub(crate) use take_over::{Found, TakeOver, Taker};
 pub(crate) use write::{Placed, Writer};
 
@@ -39,6 +42,8 @@ pub(crate) struct Overflow {
     owned: HashMap<i32, Owned>,
     /// Counts partitions that were taken over, so that an answer about one that went meanwhile is told apart.
     taken: u64,
+    /// Records of the notifications partitions that wait until their tenant leaves the overflow.
+    kept: Kept,
     /// To be written to the overflow, in order.
     spilled: VecDeque<Item>,
     /// Partitions whose overflow is to be looked through.
@@ -57,14 +62,15 @@ struct Owned {
 }
 
 impl Overflow {
-    pub(crate) fn new(sources: Arc<Sources>, notifications: &str, topic: &str) -> Self {
+    pub(crate) fn new(sources: Arc<Sources>, notifications: &str, topic: &str, bounds: Bounds) -> Self {
         Self {
             sources,
             notifications: notifications.into(),
             topic: topic.into(),
-            ledger: Ledger::default(),
+            ledger: Ledger::new(bounds),
             owned: HashMap::new(),
             taken: 0,
+            kept: Kept::default(),
             spilled: VecDeque::new(),
             asked: VecDeque::new(),
         }
@@ -114,6 +120,7 @@ impl Overflow {
                     .flat_map(|owned| owned.pending.into_iter().chain(owned.following)),
             );
         }
+        gone.extend(self.kept.drop_partitions(partitions));
         self.sources.unfollow(partitions);
         // What is being written goes on: its place there is certain only then.
         let goes = |item: &Item| partitions.contains(&item.record.partition);
@@ -147,10 +154,14 @@ impl Overflow {
     }
 
     fn pass(&mut self, item: Item, lanes: &mut Lanes) {
+        self.leave(item.record.partition, lanes);
+        self.send(item, lanes);
+    }
+
+    fn send(&mut self, item: Item, lanes: &mut Lanes) {
         let Record {
             partition, offset, ..
         } = item.record;
-        self.leave(partition);
         match self.ledger.way(partition, item.tenant(), offset) {
             Way::Wait => self.sources.let_go(&item.record, &item.source),
             Way::There => self.sources.finish(&item.record, &item.source),
@@ -161,6 +172,18 @@ impl Overflow {
                 }
             }
             Way::Overflow => self.spill(item),
+            Way::KeepBack => self.keep_back(item),
+        }
+    }
+
+    /// Behind what is kept back of its tenant, or with that into the overflow.
+    fn keep_back(&mut self, item: Item) {
+        let (partition, tenant) = (item.record.partition, item.tenant().clone());
+        let fits = self.ledger.keep(partition, &tenant, item.bytes());
+        self.kept.push(item);
+        if !fits {
+            let kept = self.kept.take(partition, &tenant);
+            kept.into_iter().for_each(|item| self.spill(item));
         }
     }
 
@@ -169,12 +192,16 @@ impl Overflow {
         self.spilled.push_back(item);
     }
 
-    /// Who has nothing unfinished in the overflow of a partition leaves it.
-    fn leave(&mut self, partition: i32) {
+    /// Who has nothing unfinished in the overflow of a partition leaves it, and what was kept back of it goes on.
+    fn leave(&mut self, partition: i32, lanes: &mut Lanes) {
         if self.ledger.tenants(partition) > 0
             && let Some(mark) = self.sources.follower.low_water(&self.topic, partition)
         {
             self.ledger.passed(partition, mark);
+        }
+        while let Some(tenant) = self.ledger.released(partition) {
+            let kept = self.kept.take(partition, &tenant);
+            kept.into_iter().for_each(|item| self.send(item, lanes));
         }
     }
 
@@ -217,7 +244,8 @@ impl Overflow {
         }
     }
 
-    /// Hands on what may be handed on of the overflow and fits its lane. Who does not fit lets others pass.
+    /// Hands on what may be handed on of the overflow and fits its lane, and what need not be kept back any longer.
+    /// Who does not fit lets others pass.
     pub(crate) fn advance(&mut self, lanes: &mut Lanes) {
         for (&partition, owned) in &mut self.owned {
             if owned.following.is_empty() || !self.ledger.is_ready(partition) {
@@ -225,20 +253,28 @@ impl Overflow {
             }
             let mut waits = HashSet::new();
             for item in std::mem::take(&mut owned.following) {
-                let place = place_of(&item.record, &self.notifications);
+                let (offset, place) = (item.record.offset, place_of(&item.record, &self.notifications));
                 let may = !waits.contains(item.tenant())
-                    && self.ledger.may_follow(partition, item.record.offset, place);
-                let stays = if may {
-                    lanes.offer(item, Instant::now()).err()
+                    && self.ledger.may_follow(partition, offset, place)
+                    && !lanes.is_full(item.tenant(), item.class(), item.bytes());
+                if may {
+                    self.ledger.handed_on(partition, item.tenant(), offset);
+                    lanes.push(item, Instant::now());
                 } else {
-                    Some(item)
-                };
-                if let Some(item) = stays {
                     waits.insert(item.tenant().clone());
                     owned.following.push_back(item);
                 }
             }
         }
+        for partition in self.kept.partitions() {
+            self.leave(partition, lanes);
+        }
+    }
+
+    /// Whether records wait for their tenant to leave the overflow: then what is finished there is to be told with
+    /// [`Overflow::advance`].
+    pub(crate) fn keeps_back(&self) -> bool {
+        !self.kept.is_empty()
     }
 
     /// What the `top` tenants with most have there.

@@ -16,7 +16,7 @@ use carillon_chassis::{
 };
 use carillon_store::NotificationStore;
 use parking_lot::Mutex;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 use tokio_util::sync::CancellationToken;
 use tracing::info;
 
@@ -195,6 +195,7 @@ impl Router {
             redrive,
             ladder,
             follower,
+            drained: Notify::new(),
         };
         Ok((
             Arc::new(sources),
@@ -252,8 +253,14 @@ impl Router {
 
     fn intake(&self, sources: &Arc<Sources>) -> Intake {
         let topics = &self.deps.bus.topics;
-        let overflow = Overflow::new(Arc::clone(sources), &topics.notifications, &topics.overflow);
-        let lanes = Fair::new(Bounds::default(), self.config.weights.clone());
+        let bounds = Bounds::default();
+        let overflow = Overflow::new(
+            Arc::clone(sources),
+            &topics.notifications,
+            &topics.overflow,
+            bounds,
+        );
+        let lanes = Fair::new(bounds, self.config.weights.clone());
         let intake = Intake::new(
             Arc::clone(&self.config.node),
             Arc::clone(&self.ladder),

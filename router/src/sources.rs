@@ -8,7 +8,7 @@ use std::time::Duration;
 use carillon_bus::{BusError, Event, Follower, GroupConsumer, Record, consumer::Handle};
 use carillon_store::Scheduled;
 use futures_util::FutureExt;
-use tokio::sync::mpsc;
+use tokio::sync::{Notify, mpsc};
 
 use crate::schedule::DueNow;
 
@@ -36,6 +36,8 @@ pub(crate) struct Sources {
     pub(crate) ladder: GroupConsumer,
     /// Of the overflow: it has the partitions whose numbers are those of the notifications partitions here.
     pub(crate) follower: Follower,
+    /// Something of the overflow was finished.
+    pub(crate) drained: Notify,
 }
 
 /// What the sources hand over.
@@ -53,6 +55,9 @@ impl Sources {
     pub(crate) fn finish(&self, record: &Record, source: &Source) {
         if let Some(group) = self.group(source) {
             group.finish(&record.topic, record.partition, record.offset);
+        }
+        if *source == Source::Overflow {
+            self.drained.notify_one();
         }
     }
 

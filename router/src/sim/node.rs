@@ -23,6 +23,7 @@ use crate::{
     fair::{Bounds, Fair, Weights, ledger::Ledger},
     hold::Dependency,
     ladder::Ladder,
+    overflow::Kept,
     sources::Source,
     travel::Travel,
     waiting::Waiting,
@@ -65,6 +66,8 @@ pub(super) struct Node {
     pub(super) overflowing: VecDeque<Item>,
     /// What the follower read and may not hand on yet.
     pub(super) following: Vec<Item>,
+    /// What waits until its tenant leaves the overflow.
+    pub(super) kept: Kept,
     /// What is scheduled and was handed on, until it is finished.
     pub(super) due: Vec<Scheduled>,
     /// Partitions of notifications that are another's without its knowledge.
@@ -98,11 +101,12 @@ impl Node {
             main: Consumer::new(Group::Main),
             ladder: Consumer::new(Group::Ladder),
             follower: Consumer::new(Group::Overflow),
-            ledger: Ledger::default(),
+            ledger: Ledger::new(bounds),
             fair: Fair::new(bounds, Weights::new()),
             waiting: Waiting::default(),
             overflowing: VecDeque::new(),
             following: Vec::new(),
+            kept: Kept::default(),
             due: Vec::new(),
             unaware: BTreeSet::new(),
             fresh: VecDeque::new(),
@@ -152,6 +156,7 @@ impl Node {
         if *at.topic == *world.log.names.notifications {
             let overflow = overflow(world, at.partition);
             self.ledger.revoked(at.partition);
+            self.kept.drop_partitions(&[at.partition]);
             self.unaware.remove(&at.partition);
             self.follower.revoke(&overflow);
             gone.push(overflow);
@@ -274,12 +279,13 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{}: paused {}, lanes {}, overflowing {}, following {}, fresh {}, stored {}, settling {}",
+            "{}: paused {}, lanes {}, overflowing {}, following {}, kept back {:?}, fresh {}, stored {}, settling {}",
             self.name,
             self.paused,
             self.fair.len(),
             self.overflowing.len(),
             self.following.len(),
+            self.kept.partitions(),
             self.fresh.len(),
             self.stored.len(),
             self.settling.len()

@@ -39,6 +39,7 @@ impl Node {
         let on = if redrive { On::Redrive } else { On::Notifications };
         let (partition, offset) = (record.partition, record.offset);
         if let Some(item) = self.open(world, record, on, Source::Main) {
+            self.release(world, partition);
             self.hand_on(world, item, redrive);
         }
         if !redrive {
@@ -71,9 +72,36 @@ impl Node {
                 Err(item) => item,
             },
             Path::Overflow => item,
+            Path::KeepBack => return self.keep_back(item),
         };
-        self.ledger.enter(partition, &tenant);
-        self.overflowing.push_back(over);
+        self.spill(over);
+    }
+
+    fn spill(&mut self, item: Item) {
+        self.ledger.enter(item.record.partition, item.tenant());
+        self.overflowing.push_back(item);
+    }
+
+    fn keep_back(&mut self, item: Item) {
+        let (partition, tenant) = (item.record.partition, item.tenant().clone());
+        let fits = self.ledger.keep(partition, &tenant, item.bytes());
+        self.kept.push(item);
+        if !fits {
+            let kept = self.kept.take(partition, &tenant);
+            kept.into_iter().for_each(|item| self.spill(item));
+        }
+    }
+
+    /// What need not be kept back any longer goes on. Says whether there was something.
+    fn release(&mut self, world: &mut World, partition: i32) -> bool {
+        let mut any = false;
+        while let Some(tenant) = self.ledger.released(partition) {
+            any = true;
+            for item in self.kept.take(partition, &tenant) {
+                self.hand_on(world, item, false);
+            }
+        }
+        any
     }
 
     /// Opens a record; poison goes its own way at once.
@@ -161,12 +189,17 @@ impl Node {
         true
     }
 
-    /// Hands on the next record of the overflow.
+    /// Hands on the next record of the overflow, and what need not be kept back any longer.
     pub(super) fn follow(&mut self, world: &mut World, partition: i32) -> bool {
         // The scan begins at what is committed: before it is over, the follower stays there.
         if !self.ledger.is_ready(partition) {
             return false;
         }
+        let follows = self.follow_next(world, partition);
+        self.release(world, partition) || follows
+    }
+
+    fn follow_next(&mut self, world: &mut World, partition: i32) -> bool {
         let at = overflow(world, partition);
         let waits = self
             .following
@@ -184,18 +217,16 @@ impl Node {
                 }
             }
         };
-        let place = place_of(world, &item.record);
-        if !self.ledger.may_follow(partition, item.record.offset, place) {
+        let (offset, place) = (item.record.offset, place_of(world, &item.record));
+        let may = self.ledger.may_follow(partition, offset, place)
+            && !self.fair.is_full(item.tenant(), item.class(), item.bytes());
+        if may {
+            self.ledger.handed_on(partition, item.tenant(), offset);
+            self.fair.push(item, self.began);
+        } else {
             self.following.push(item);
-            return false;
         }
-        match self.fair.offer(item, self.began) {
-            Ok(()) => true,
-            Err(item) => {
-                self.following.push(item);
-                false
-            }
-        }
+        may
     }
 
     /// Reads a record of the ladder, which waits then.

@@ -1,16 +1,18 @@
 //! The overflow: a flood waits there in its order, and nobody else behind it.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use carillon_fixtures::eventually;
 use carillon_schemas::{headers, status::Status};
 
 use crate::{
     records::{id, record},
-    stack::{Stack, counts, order},
+    stack::{Running, Stack, counts, order},
 };
 
 const FLOOD: u64 = 4_000;
+/// How long a tenant may take to leave.
+const PATIENCE: Duration = Duration::from_secs(30);
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_flood_goes_through_the_overflow_in_order_and_others_pass_it() {
@@ -53,6 +55,55 @@ async fn a_flood_goes_through_the_overflow_in_order_and_others_pass_it() {
         assert_eq!(record.headers.text(headers::HOPS), Some("1"));
         assert_eq!(record.headers.text(headers::ATTEMPT), Some("1"));
     }
+    stack.stop().await;
+}
+
+/// After a flood of `acme`, sends its records faster than one of them takes, so that something of it is always
+/// unfinished: until so many were sent since the last that overflowed. Gives how many there are.
+async fn flood_and_go_on(stack: &Stack, router: &Running, since: u64) -> u64 {
+    stack.store.set_pause(Duration::from_millis(20));
+    stack.publish((0..FLOOD).map(|n| record("acme", n))).await;
+    let overflowed = || router.metric("carillon_router_overflowed_total") as u64;
+    eventually("overflowed", async || overflowed(), |n| *n > 500).await;
+    let mut pace = tokio::time::interval(Duration::from_millis(5));
+    let (mut sent, mut last) = (FLOOD, (overflowed(), FLOOD));
+    let began = Instant::now();
+    while sent < last.1 + since {
+        assert!(began.elapsed() < PATIENCE, "{} overflowed", overflowed());
+        pace.tick().await;
+        stack.publish([record("acme", sent)]).await;
+        sent += 1;
+        if overflowed() > last.0 {
+            last = (overflowed(), sent);
+        }
+    }
+    sent
+}
+
+async fn come_in_order(stack: &Stack, router: Running, sent: u64) {
+    let dispatched = async || router.metric("carillon_router_dispatched_total") as u64;
+    eventually("all", dispatched, |n| *n == sent).await;
+    router.stop().await;
+    let deliveries = stack.deliveries(sent as usize).await;
+    assert_eq!(order(&deliveries, "acme"), (0..sent).map(id).collect::<Vec<_>>());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tenant_whose_records_never_cease_leaves_the_overflow_after_its_flood() {
+    let stack = Stack::start().await;
+    let router = stack.router();
+    let sent = flood_and_go_on(&stack, &router, 100).await;
+    come_in_order(&stack, router, sent).await;
+    stack.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_kept_back_goes_on_although_nothing_comes_after_it() {
+    let stack = Stack::start().await;
+    let router = stack.router();
+    // The last few did not go to the overflow, and what is there is not finished.
+    let sent = flood_and_go_on(&stack, &router, 5).await;
+    come_in_order(&stack, router, sent).await;
     stack.stop().await;
 }
 

@@ -11,7 +11,7 @@ fn tenant(name: &str) -> TenantId {
 }
 
 fn ready(from: i64, end: i64) -> Ledger {
-    let mut ledger = Ledger::default();
+    let mut ledger = Ledger::new(BOUNDS);
     ledger.assigned(0, from);
     ledger.scanned(0, end);
     ledger
@@ -94,7 +94,83 @@ fn a_place_in_a_log_that_is_gone_is_not_waited_for() {
     ledger.found(0, &acme, 0, Some(9_000));
     ledger.scanned(0, 3);
     assert!(ledger.may_follow(0, 0, Some(9_000)));
-    assert_eq!(ledger.way(0, &acme, 0), Way::Overflow);
+    assert_eq!(ledger.way(0, &acme, 0), Way::KeepBack);
+}
+
+/// A ledger of one partition in which a tenant has what is handed on and not finished: `acme`, at 10.
+fn nearly_drained() -> (Ledger, TenantId) {
+    let acme = tenant("acme");
+    let mut ledger = ready(0, 0);
+    ledger.enter(0, &acme);
+    ledger.placed(0, &acme, 10);
+    ledger.handed_on(0, &acme, 10);
+    (ledger, acme)
+}
+
+#[test]
+fn a_nearly_drained_tenant_is_kept_back_until_it_leaves() {
+    let (mut ledger, acme) = nearly_drained();
+    assert_eq!(ledger.way(0, &acme, 1), Way::KeepBack);
+    assert!(ledger.keep(0, &acme, 1));
+    ledger.passed(0, 10);
+    assert_eq!(ledger.released(0), None, "the last is not finished");
+    ledger.passed(0, 11);
+    assert_eq!(ledger.way(0, &acme, 2), Way::KeepBack, "others of it are before");
+    assert!(ledger.keep(0, &acme, 1));
+    assert_eq!(ledger.released(0), Some(acme.clone()));
+    assert_eq!((ledger.released(0), ledger.way(0, &acme, 1)), (None, Way::Offer));
+}
+
+#[test]
+fn who_has_more_than_a_few_that_are_not_handed_on_is_not_kept_back() {
+    let (mut ledger, acme) = nearly_drained();
+    ledger.enter(0, &acme);
+    assert_eq!(ledger.way(0, &acme, 1), Way::KeepBack);
+    ledger.enter(0, &acme);
+    assert_eq!(ledger.way(0, &acme, 1), Way::Overflow);
+    (12..15).for_each(|offset| ledger.placed(0, &acme, offset));
+    ledger.handed_on(0, &acme, 12);
+    assert_eq!(ledger.way(0, &acme, 1), Way::Overflow);
+    ledger.handed_on(0, &acme, 13);
+    assert_eq!(ledger.way(0, &acme, 1), Way::KeepBack);
+}
+
+#[test]
+fn what_is_kept_back_waits_for_what_is_still_being_written() {
+    let (mut ledger, acme) = nearly_drained();
+    ledger.enter(0, &acme);
+    assert!(ledger.keep(0, &acme, 1));
+    ledger.passed(0, 13);
+    assert_eq!(ledger.released(0), None);
+    ledger.placed(0, &acme, 12);
+    assert_eq!(ledger.released(0), Some(acme));
+}
+
+#[test]
+fn what_is_more_than_a_lane_is_not_kept_back_and_neither_is_what_was() {
+    for bytes in [1, BOUNDS.bytes_per_lane] {
+        let (mut ledger, acme) = nearly_drained();
+        let most = if bytes == 1 { BOUNDS.records_per_lane } else { 1 };
+        assert!((0..most).all(|_| ledger.keep(0, &acme, bytes)));
+        assert!(!ledger.keep(0, &acme, bytes));
+        (0..=most).for_each(|_| ledger.enter(0, &acme));
+        assert_eq!(ledger.way(0, &acme, 9), Way::Overflow);
+        ledger.passed(0, 11);
+        assert_eq!(ledger.released(0), None);
+        assert!(ledger.overflows(0, &acme));
+    }
+}
+
+#[test]
+fn nothing_is_kept_back_while_the_follower_waits_for_the_partition() {
+    let (mut ledger, acme) = nearly_drained();
+    assert!(ledger.keep(0, &acme, 1));
+    assert!(!ledger.may_follow(0, 9, Some(5)));
+    assert_eq!(ledger.released(0), Some(acme.clone()));
+    assert_eq!(ledger.way(0, &acme, 1), Way::Overflow);
+    ledger.read(0, 6);
+    assert!(ledger.may_follow(0, 9, Some(5)));
+    assert_eq!(ledger.way(0, &acme, 6), Way::KeepBack);
 }
 
 #[test]
@@ -131,6 +207,8 @@ struct Owner {
     read: i64,
     follows: usize,
     finished: (BTreeSet<i64>, BTreeSet<i64>),
+    /// Kept back, in order.
+    kept: Vec<i64>,
     /// On their way, in order: which record, and where in the overflow if it came from there.
     lane: Vec<(i64, Option<i64>)>,
     /// Written and not acknowledged.
@@ -147,6 +225,8 @@ enum Deed {
     /// Hands out the first in the lane, and dies.
     ServeAndDie,
     Acknowledge,
+    /// Lets go of what need not be kept back any longer.
+    Release,
     Commit(bool),
     Die,
 }
@@ -159,12 +239,20 @@ fn deed() -> impl Strategy<Value = Deed> {
         6 => Just(Deed::Serve),
         1 => Just(Deed::ServeAndDie),
         6 => Just(Deed::Acknowledge),
+        4 => Just(Deed::Release),
         2 => any::<bool>().prop_map(Deed::Commit),
         1 => Just(Deed::Die),
     ]
 }
 
-const LANE: usize = 2;
+/// Of a tenant's lane, and of what is kept back of it.
+const BOUNDS: Bounds = Bounds {
+    records_per_lane: 2,
+    bytes_per_lane: 1_000,
+    quantum: 1,
+};
+/// Records of the partition that may be unfinished: fewer than all tenants together may have kept back.
+const IN_FLIGHT: i64 = 5;
 
 fn name(of: u8) -> TenantId {
     tenant(&format!("t{of}"))
@@ -180,7 +268,7 @@ impl Model {
     fn begin(&mut self) {
         let from = Self::mark(&self.committed.0, self.log.len());
         let follows = Self::mark(&self.committed.1, self.overflow.len());
-        let mut ledger = Ledger::default();
+        let mut ledger = Ledger::new(BOUNDS);
         ledger.assigned(0, from);
         for (offset, &place) in self.overflow.iter().enumerate().skip(follows as usize) {
             ledger.found(0, &name(self.log[place as usize]), offset as i64, Some(place));
@@ -197,50 +285,88 @@ impl Model {
 
     fn read(&mut self) {
         let at = self.owner.read;
-        let Some(&of) = self.log.get(at as usize) else {
+        let open = (0..at).filter(|at| !self.owner.finished.0.contains(at)).count();
+        if at >= self.log.len() as i64 || open >= IN_FLIGHT as usize {
             return;
-        };
-        let owner = &mut self.owner;
-        owner.read += 1;
-        if !owner.finished.0.contains(&at) {
-            let full = owner
-                .lane
-                .iter()
-                .filter(|(r, _)| self.log[*r as usize] == of)
-                .count()
-                >= LANE;
-            match owner.ledger.way(0, &name(of), at) {
-                Way::Wait => panic!("the scan is over"),
-                Way::There => {
-                    owner.finished.0.insert(at);
-                }
-                Way::Push => owner.lane.push((at, None)),
-                Way::Offer if !full => owner.lane.push((at, None)),
-                Way::Offer | Way::Overflow => {
-                    owner.ledger.enter(0, &name(of));
-                    owner.writing.push((at, self.overflow.len() as i64));
-                    self.overflow.push(at);
+        }
+        self.owner.read += 1;
+        if !self.owner.finished.0.contains(&at) {
+            self.send(at);
+        }
+        self.owner.ledger.read(0, at + 1);
+    }
+
+    fn send(&mut self, at: i64) {
+        let of = name(self.log[at as usize]);
+        match self.owner.ledger.way(0, &of, at) {
+            Way::Wait => panic!("the scan is over"),
+            Way::There => {
+                self.owner.finished.0.insert(at);
+            }
+            Way::Push => self.owner.lane.push((at, None)),
+            Way::Offer if !self.is_full(at) => self.owner.lane.push((at, None)),
+            Way::Offer | Way::Overflow => self.spill(at),
+            Way::KeepBack => {
+                let fits = self.owner.ledger.keep(0, &of, 1);
+                self.owner.kept.push(at);
+                if !fits {
+                    self.take_kept(&of).into_iter().for_each(|at| self.spill(at));
                 }
             }
         }
-        owner.ledger.read(0, at + 1);
+    }
+
+    fn is_full(&self, at: i64) -> bool {
+        let of = self.log[at as usize];
+        let waiting = self
+            .owner
+            .lane
+            .iter()
+            .filter(|(r, _)| self.log[*r as usize] == of);
+        waiting.count() >= BOUNDS.records_per_lane
+    }
+
+    fn spill(&mut self, at: i64) {
+        self.owner.ledger.enter(0, &name(self.log[at as usize]));
+        self.owner.writing.push((at, self.overflow.len() as i64));
+        self.overflow.push(at);
+    }
+
+    fn take_kept(&mut self, of: &TenantId) -> Vec<i64> {
+        let kept = std::mem::take(&mut self.owner.kept).into_iter();
+        let (taken, stays) = kept.partition(|at| name(self.log[*at as usize]) == *of);
+        self.owner.kept = stays;
+        taken
+    }
+
+    /// Whether all that was read is finished, here and in the overflow.
+    fn is_idle(&self) -> bool {
+        let (main, overflow) = &self.owner.finished;
+        Self::mark(main, self.log.len()) >= self.owner.read
+            && Self::mark(overflow, self.overflow.len()) >= self.overflow.len() as i64
+    }
+
+    fn release(&mut self) {
+        while let Some(of) = self.owner.ledger.released(0) {
+            self.take_kept(&of).into_iter().for_each(|at| self.send(at));
+        }
     }
 
     fn follow(&mut self) {
-        let owner = &mut self.owner;
-        let Some(&place) = self.overflow.get(owner.follows) else {
+        let Some(&place) = self.overflow.get(self.owner.follows) else {
             return;
         };
-        let offset = owner.follows as i64;
-        if !owner.finished.1.contains(&offset) {
-            let of = self.log[place as usize];
-            let waiting = owner.lane.iter().filter(|(r, _)| self.log[*r as usize] == of);
-            if waiting.count() >= LANE || !owner.ledger.may_follow(0, offset, Some(place)) {
+        let offset = self.owner.follows as i64;
+        if !self.owner.finished.1.contains(&offset) {
+            let full = self.is_full(place);
+            let owner = &mut self.owner;
+            if !owner.ledger.may_follow(0, offset, Some(place)) || full {
                 return;
             }
+            owner.ledger.handed_on(0, &name(self.log[place as usize]), offset);
             owner.lane.push((place, Some(offset)));
         }
-        owner.follows += 1;
+        self.owner.follows += 1;
         self.pass();
     }
 
@@ -289,6 +415,7 @@ impl Model {
                 self.begin();
             }
             Deed::Acknowledge => self.acknowledge(),
+            Deed::Release => self.release(),
             Deed::Commit(true) => self.committed.0 = self.owner.finished.0.clone(),
             Deed::Commit(false) => self.committed.1 = self.owner.finished.1.clone(),
             Deed::Die => self.begin(),
@@ -300,9 +427,33 @@ impl Model {
             self.read();
             self.acknowledge();
             self.follow();
+            self.release();
             self.serve(true);
         }
     }
+}
+
+#[test]
+fn a_tenant_under_steady_traffic_leaves_the_overflow_after_its_flood() {
+    let mut model = Model::default();
+    model.begin();
+    model.log = vec![0; 20];
+    // Each round something comes, and is read before what came into the lane in the round before is finished.
+    for _ in 0..60 {
+        model.log.push(0);
+        let due = model.owner.lane.len();
+        model.read();
+        assert!(!model.is_idle(), "something is always unfinished");
+        (0..due).for_each(|_| model.serve(true));
+        model.release();
+        for _ in 0..2 {
+            model.acknowledge();
+            model.follow();
+            model.read();
+        }
+    }
+    assert!(model.overflow.len() >= 15, "{}", model.overflow.len());
+    assert!(!model.owner.ledger.overflows(0, &name(0)));
 }
 
 proptest! {
@@ -323,5 +474,6 @@ proptest! {
         }
         prop_assert_eq!(&model.out, &expected);
         prop_assert_eq!(model.owner.ledger.tenants(0), 0);
+        prop_assert!(model.owner.kept.is_empty());
     }
 }
