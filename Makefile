@@ -105,7 +105,6 @@ bench: release ## Measure everything on embedded parts; prints tables and writes
 	cargo build --locked --release -p carillon-loadtest
 	cargo build --locked --release -p carillon-ingest --example bare_handler
 	$(BENCH) --bench produce_consume
-	$(BENCH) --bench ladder
 	$(BENCH) --bench writes
 	$(BENCH) --bench full_path
 	$(BENCH) --bench fairness

@@ -1,9 +1,10 @@
 //! Fairness: what two quiet tenants feel of a noisy one, in five shapes.
 //!
-//! In: `--seconds N --count N --fsync each|interval`, on the embedded broker and SQLite. Out: the victims' latency
-//! from the moment at which a notification was to be sent to its delivery's arrival at a reader, p50 and p99, alone
-//! and beside each shape, in one table. Always: open loop; the real router; a notification that never came counts
-//! with the time that it was waited for.
+//! In: `--seconds N --times N --backlog N --fsync each|interval`, on the embedded broker and SQLite. Out: the victims'
+//! latency from the moment at which a notification was to be sent to its delivery's arrival at a reader, p50 and p99:
+//! alone, beside a tenant that sends N times as much as a victim all the time, and beside N records that were all
+//! there at once; in one table. Always: open loop; the real router; a notification that never came counts with the
+//! time that it was waited for.
 
 #[allow(dead_code, reason = "the figures of the full path are not asked for here")]
 #[path = "full_path/servers.rs"]
@@ -13,6 +14,7 @@ mod shapes;
 
 use std::{
     error::Error,
+    ops::Range,
     sync::Arc,
     time::{Duration, Instant},
 };
@@ -34,10 +36,16 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// One notification of each victim.
 const EVERY: Duration = Duration::from_millis(10);
+/// How often the aggressor sends what is due of it.
+const BEAT: Duration = Duration::from_millis(1);
+/// How long an aggressor goes on before the victims are looked at: the first tier of the ladder, and more.
+const LEAD_IN: Duration = Duration::from_secs(6);
 /// How long a victim's last notifications are waited for.
 const PATIENCE: Duration = Duration::from_secs(30);
 /// How long an aggressor's backlog may take.
 const DRAIN: Duration = Duration::from_secs(180);
+/// Numbers of a backlog begin here: none of it has the id of another record.
+const ELSE: u64 = 1 << 40;
 
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().collect();
@@ -48,19 +56,13 @@ fn main() -> Outcome<()> {
     };
     let number = |name: &str, or: u64| value(name).and_then(|v| v.parse().ok()).unwrap_or(or);
     let seconds = number("--seconds", 8);
-    let count = number("--count", 150_000);
+    let (times, backlog) = (number("--times", 100), number("--backlog", 150_000));
     let fsync = value("--fsync").is_some_and(|v| v == "each");
     let roles = runtime("router")?;
     let load = runtime("load")?;
     let servers = Servers::start(&roles, fsync)?;
     let stage = roles.block_on(Stage::start(&servers))?;
-    load.block_on(measure(
-        &stage,
-        &servers,
-        count,
-        Duration::from_secs(seconds),
-        seconds,
-    ))?;
+    load.block_on(measure(&stage, &servers, (times, backlog), seconds))?;
     roles.block_on(stage.stop())?;
     servers.stop(&roles)
 }
@@ -117,6 +119,18 @@ impl Stage {
         self.metrics.counter("carillon_router_finished_total", "").get()
     }
 
+    /// Until the router has finished so many records.
+    async fn drain(&self, finished: u64) -> Outcome<()> {
+        let begun = Instant::now();
+        while self.finished() < finished {
+            if begun.elapsed() > DRAIN {
+                return Err(format!("{} of {finished} after {DRAIN:?}", self.finished()).into());
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+        Ok(())
+    }
+
     async fn stop(self) -> Outcome<()> {
         self.stop.cancel();
         self.tasks.close(Duration::from_secs(20)).await;
@@ -133,8 +147,7 @@ struct Felt {
 async fn measure(
     stage: &Stage,
     servers: &Servers,
-    count: u64,
-    window: Duration,
+    (times, backlog): (u64, u64),
     seconds: u64,
 ) -> Outcome<()> {
     let (metrics, tasks) = (Metrics::new(), Tasks::new());
@@ -142,51 +155,35 @@ async fn measure(
     let from = (0..i32::from(servers.layout.shards)).map(|shard| (shard, 0));
     let options = TailOptions::default();
     let topic = &stage.bus.topics.deliveries;
-    let (tail, mut deliveries) = Tail::start(&stage.bus, topic, from.collect(), options, &metrics, &tasks)?;
+    let (tail, deliveries) = Tail::start(&stage.bus, topic, from.collect(), options, &metrics, &tasks)?;
     let mut run = Run {
         producer,
+        deliveries,
+        topic: stage.bus.topics.notifications.clone(),
         began: Instant::now(),
         number: 0,
     };
-    // The first ones wait for connections and the group.
-    run.victims(stage, &mut deliveries, Duration::from_secs(4))
-        .await?;
-    let alone = run.victims(stage, &mut deliveries, window).await?;
     let mut report = Report::new("fairness");
     report
         .setting("seconds", seconds)
-        .setting("aggressor", count)
-        .setting("victims", "100/s each");
+        .setting("victims", "100/s each")
+        .setting("aggressor", format!("{times} times a victim"))
+        .setting("backlog", backlog);
     for (name, value) in &servers.settings {
         report.setting(name, value);
     }
-    for (victim, (name, _)) in VICTIMS.iter().enumerate() {
-        report.figure(&format!("{name}, alone: p50"), alone.p50[victim], "ms", None);
-        report.figure(&format!("{name}, alone: p99"), alone.p99[victim], "ms", None);
+    let window = Duration::from_secs(seconds);
+    // The first ones wait for connections and the group.
+    run.victims(Duration::from_secs(4)).await?;
+    let alone = run.victims(window).await?;
+    show(&mut report, "alone", &alone, None);
+    for shape in Shape::ALL {
+        let felt = run.beside(stage, shape, times, window).await?;
+        show(&mut report, shape.name(), &felt, Some(&alone));
     }
     for shape in Shape::ALL {
-        let before = stage.finished();
-        run.aggress(stage, shape, count).await?;
-        let felt = run.victims(stage, &mut deliveries, window).await?;
-        for (victim, (name, _)) in VICTIMS.iter().enumerate() {
-            let target = format!(
-                "<= {:.1}",
-                (alone.p99[victim] * 1.5).min(alone.p99[victim] + 50.0)
-            );
-            report.figure(
-                &format!("{name}, {}: p50", shape.name()),
-                felt.p50[victim],
-                "ms",
-                None,
-            );
-            report.figure(
-                &format!("{name}, {}: p99", shape.name()),
-                felt.p99[victim],
-                "ms",
-                Some(&target),
-            );
-        }
-        run.drain(stage, before + shape.records(count)).await?;
+        let felt = run.beside_backlog(stage, shape, backlog, window).await?;
+        show(&mut report, &format!("backlog: {}", shape.name()), &felt, None);
     }
     report.finish()?;
     tail.close(Duration::from_secs(5)).await?;
@@ -194,8 +191,54 @@ async fn measure(
     Ok(())
 }
 
+/// Puts what the victims felt into the table; beside what they feel alone, the p99 has a target.
+fn show(report: &mut Report, beside: &str, felt: &Felt, alone: Option<&Felt>) {
+    for (victim, (name, _)) in VICTIMS.iter().enumerate() {
+        let target = alone.map(|alone| {
+            let alone = alone.p99[victim];
+            format!("<= {:.1}", (alone * 1.5).min(alone + 50.0))
+        });
+        let (p50, p99) = (felt.p50[victim], felt.p99[victim]);
+        report.figure(&format!("{name}, {beside}: p50"), p50, "ms", None);
+        report.figure(&format!("{name}, {beside}: p99"), p99, "ms", target.as_deref());
+    }
+}
+
+/// Sends what is due of an aggressor until it is stopped. Gives how many records that were.
+async fn noise(
+    producer: &Producer,
+    bus: &BusConfig,
+    shape: Shape,
+    times: u64,
+    stop: &CancellationToken,
+) -> Outcome<u64> {
+    let (began, mut beat, mut sent) = (Instant::now(), tokio::time::interval(BEAT), 0);
+    while !stop.is_cancelled() {
+        beat.tick().await;
+        let due = shape.records(began.elapsed().as_micros() as u64 * times / EVERY.as_micros() as u64);
+        send(producer, bus, shape, sent..due).await?;
+        sent = due;
+    }
+    producer.flush(Duration::from_secs(30)).await?;
+    Ok(sent)
+}
+
+async fn send(producer: &Producer, bus: &BusConfig, shape: Shape, which: Range<u64>) -> Outcome<()> {
+    let now_ms = Clock::system().unix_ms();
+    for n in which {
+        let record = shape.record(bus, n, now_ms);
+        while let Err(SendError::QueueFull) = producer.send(record.clone()).map(drop) {
+            producer.flush(Duration::from_secs(30)).await?;
+        }
+    }
+    Ok(())
+}
+
 struct Run {
     producer: Producer,
+    deliveries: mpsc::Receiver<Vec<Record>>,
+    /// Of notifications.
+    topic: String,
     began: Instant,
     number: u64,
 }
@@ -205,31 +248,47 @@ impl Run {
         self.began.elapsed().as_micros() as u64
     }
 
-    /// The aggressor's backlog, all at once.
-    async fn aggress(&self, stage: &Stage, shape: Shape, count: u64) -> Outcome<()> {
-        let now_ms = Clock::system().unix_ms();
-        for n in 0..shape.records(count) {
-            let record = shape.record(&stage.bus, n, now_ms);
-            while let Err(SendError::QueueFull) = self.producer.send(record.clone()).map(drop) {
-                self.producer.flush(Duration::from_secs(30)).await?;
-            }
-        }
+    /// What the victims feel of somebody who sends so many times as much as one of them.
+    async fn beside(&mut self, stage: &Stage, shape: Shape, times: u64, window: Duration) -> Outcome<Felt> {
+        let (finished, before) = (stage.finished(), self.number);
+        let (producer, stop) = (self.producer.clone(), CancellationToken::new());
+        let victims = async {
+            self.victims(LEAD_IN).await?;
+            let felt = self.victims(window).await;
+            stop.cancel();
+            felt
+        };
+        let (sent, felt) = tokio::try_join!(noise(&producer, &stage.bus, shape, times, &stop), victims)?;
+        let quiet = (self.number - before) * VICTIMS.len() as u64;
+        stage.drain(finished + sent + quiet).await?;
+        Ok(felt)
+    }
+
+    /// What they feel of so many records that were all there at once.
+    async fn beside_backlog(
+        &mut self,
+        stage: &Stage,
+        shape: Shape,
+        count: u64,
+        window: Duration,
+    ) -> Outcome<Felt> {
+        let (finished, before) = (stage.finished(), self.number);
+        let due = Instant::now() + Duration::from_millis(4_800);
+        let records = shape.records(count);
+        send(&self.producer, &stage.bus, shape, ELSE..ELSE + records).await?;
         self.producer.flush(Duration::from_secs(60)).await?;
         if shape == Shape::RetryStorm {
             // The storm begins when its first records are due.
-            let due = Duration::from_millis((now_ms + 4_800).saturating_sub(Clock::system().unix_ms()));
-            tokio::time::sleep(due).await;
+            tokio::time::sleep_until(due.into()).await;
         }
-        Ok(())
+        let felt = self.victims(window).await?;
+        let quiet = (self.number - before) * VICTIMS.len() as u64;
+        stage.drain(finished + records + quiet).await?;
+        Ok(felt)
     }
 
     /// Sends for both victims at their rate, and takes their deliveries.
-    async fn victims(
-        &mut self,
-        stage: &Stage,
-        deliveries: &mut mpsc::Receiver<Vec<Record>>,
-        window: Duration,
-    ) -> Outcome<Felt> {
+    async fn victims(&mut self, window: Duration) -> Outcome<Felt> {
         let mut waits: [Vec<u64>; 2] = Default::default();
         let first = self.now_us();
         let (mut next, mut sent) = (first, 0usize);
@@ -238,13 +297,13 @@ impl Run {
         while self.now_us() < patience && (next < end || waits.iter().any(|w| w.len() < sent)) {
             let due = self.began + Duration::from_micros(if next < end { next } else { patience });
             tokio::select! {
-                records = deliveries.recv() => {
+                records = self.deliveries.recv() => {
                     let records = records.ok_or("the reader ended")?;
                     self.take(&records, first, &mut waits);
                 }
                 () = tokio::time::sleep_until(due.into()), if next < end => {
                     for victim in 0..VICTIMS.len() {
-                        let record = shapes::quiet(&stage.bus, victim, self.number, next);
+                        let record = shapes::quiet(&self.topic, victim, self.number, next);
                         drop(self.producer.send(record)?);
                     }
                     self.number += 1;
@@ -270,18 +329,6 @@ impl Run {
                 waits[victim].push(now - at);
             }
         }
-    }
-
-    /// Until the router has finished so many records.
-    async fn drain(&self, stage: &Stage, finished: u64) -> Outcome<()> {
-        let begun = Instant::now();
-        while stage.finished() < finished {
-            if begun.elapsed() > DRAIN {
-                return Err(format!("{} of {finished} after {DRAIN:?}", stage.finished()).into());
-            }
-            tokio::time::sleep(Duration::from_millis(20)).await;
-        }
-        Ok(())
     }
 }
 

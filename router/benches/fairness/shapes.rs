@@ -83,18 +83,11 @@ impl Shape {
 }
 
 /// A record of a victim; its content says when it was to be sent, in microseconds of the run.
-pub(crate) fn quiet(bus: &BusConfig, victim: usize, n: u64, at_us: u64) -> Outgoing {
+pub(crate) fn quiet(topic: &str, victim: usize, n: u64, at_us: u64) -> Outgoing {
     let (tenant, partition) = VICTIMS[victim];
     let id = format!("019b0000-0000-7000-9{victim:03x}-{n:012x}");
     let content = at_us.to_string();
-    record(
-        &bus.topics.notifications,
-        partition,
-        tenant,
-        &id,
-        "alerts",
-        &content,
-    )
+    record(topic, partition, tenant, &id, "alerts", &content)
 }
 
 /// When the delivery of a victim's record was to be sent.

@@ -9,7 +9,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use carillon_schemas::topics::TopicSpec;
@@ -17,7 +17,7 @@ use rdkafka::{
     Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
-    error::KafkaError,
+    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
 };
 use tokio::sync::oneshot;
 
@@ -30,6 +30,9 @@ use crate::{
 
 /// How long to wait for a job before librdkafka's own events are looked at.
 const IDLE: Duration = Duration::from_millis(100);
+/// How long a broker may take to answer before another is asked; twice as long each time after that. What was sent to a
+/// broker that then died is never answered, and librdkafka asks nobody else.
+const FIRST_ANSWER: Duration = Duration::from_secs(1);
 
 /// Partitions and replication of topics, by name.
 pub(super) type Shapes = HashMap<String, (u32, u16)>;
@@ -97,20 +100,19 @@ impl Worker {
         drop(reply.send(result.map_err(|e| explain(&self.consumer, e))));
     }
 
+    fn asked<T>(&self, ask: impl Fn(Duration) -> KafkaResult<T>) -> Result<T, BusError> {
+        asked(self.config.request_deadline, ask).map_err(|e| BusError::sort(&e))
+    }
+
     fn ping(&self) -> Result<(), BusError> {
-        self.consumer
-            .fetch_metadata(None, self.config.request_deadline)
-            .map_err(|e| BusError::sort(&e))?;
+        self.asked(|patience| self.consumer.fetch_metadata(None, patience))?;
         self.watch.up();
         Ok(())
     }
 
     /// Partitions and replication of every topic that is there, and how many brokers are.
     pub(super) fn topics(&self) -> Result<(Shapes, usize), BusError> {
-        let metadata = self
-            .consumer
-            .fetch_metadata(None, self.config.request_deadline)
-            .map_err(|e| BusError::sort(&e))?;
+        let metadata = self.asked(|patience| self.consumer.fetch_metadata(None, patience))?;
         self.watch.up();
         let shape = |topic: &rdkafka::metadata::MetadataTopic| {
             let copies = topic.partitions().first().map_or(0, |p| p.replicas().len());
@@ -148,10 +150,7 @@ impl Worker {
         for partition in 0..partitions as i32 {
             list.add_partition_offset(topic, partition, end).map_err(sort)?;
         }
-        let found = self
-            .consumer
-            .offsets_for_times(list, self.config.request_deadline)
-            .map_err(sort)?;
+        let found = self.asked(|patience| self.consumer.offsets_for_times(list.clone(), patience))?;
         let mut offsets = HashMap::with_capacity(partitions as usize);
         for element in found.elements() {
             element.error().map_err(sort)?;
@@ -174,9 +173,7 @@ impl Worker {
         for partition in partitions.clone() {
             list.add_partition(topic, partition);
         }
-        let found = member
-            .committed_offsets(list, self.config.request_deadline)
-            .map_err(sort)?;
+        let found = self.asked(|patience| member.committed_offsets(list.clone(), patience))?;
         let mut committed = Vec::with_capacity(partitions.len());
         for partition in partitions {
             let element = found.find_partition(topic, partition);
@@ -198,5 +195,58 @@ impl Worker {
             (partition, from, high)
         });
         Ok(ends.collect())
+    }
+}
+
+/// Asks again what was not answered in time, with more patience each time, until the deadline.
+fn asked<T>(deadline: Duration, ask: impl Fn(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
+    let (end, mut patience) = (Instant::now() + deadline, FIRST_ANSWER);
+    loop {
+        let left = end.saturating_duration_since(Instant::now());
+        match ask(patience.min(left)) {
+            Err(e) if is_late(&e) && left > patience => patience *= 2,
+            answer => return answer,
+        }
+    }
+}
+
+/// Whether nobody answered in time.
+fn is_late(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{OperationTimedOut, RequestTimedOut};
+    matches!(
+        error.rdkafka_error_code(),
+        Some(OperationTimedOut | RequestTimedOut)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::RefCell;
+
+    use super::*;
+
+    const DEADLINE: Duration = Duration::from_secs(10);
+
+    /// Which patience each attempt had, when the first so many fail with this code, and how it ended.
+    fn attempts(fail: usize, code: RDKafkaErrorCode) -> (Vec<u64>, bool) {
+        let seen = RefCell::new(Vec::new());
+        let answer = asked(DEADLINE, |patience| {
+            seen.borrow_mut().push(patience.as_secs_f64().ceil() as u64);
+            match seen.borrow().len() > fail {
+                true => Ok(()),
+                false => Err(KafkaError::MetadataFetch(code)),
+            }
+        });
+        (seen.into_inner(), answer.is_ok())
+    }
+
+    #[test]
+    fn what_is_not_answered_in_time_is_asked_again_until_the_deadline() {
+        let late = RDKafkaErrorCode::OperationTimedOut;
+        assert_eq!(attempts(0, late), (vec![1], true));
+        assert_eq!(attempts(2, late), (vec![1, 2, 4], true));
+        assert_eq!(attempts(99, late), (vec![1, 2, 4, 8, 10], false));
+        let refused = RDKafkaErrorCode::TopicAuthorizationFailed;
+        assert_eq!(attempts(1, refused), (vec![1], false));
     }
 }

@@ -10,6 +10,7 @@ use rusqlite::{Error, Row, types::Type};
 mod deliveries;
 mod letters;
 mod notifications;
+mod page;
 mod recent;
 mod schedule;
 
@@ -18,9 +19,6 @@ pub(super) use letters::{audit_trail, dead_letter, dead_letters, job};
 pub(super) use notifications::{heads, latest, notification};
 pub(super) use recent::recent;
 pub(super) use schedule::due;
-
-/// Rows that a page looks at, at most, for each row that it may hold.
-const SCAN_PER_ROW: usize = 20;
 
 fn stamp(row: &Row<'_>, column: usize) -> rusqlite::Result<Stamp> {
     let packed = row.get(column)?;

@@ -32,7 +32,7 @@ pub(super) fn target(target: Target) -> u64 {
         Target::Ingest(_) | Target::Fanout(_) => 5_000,
         // The group gives a member up after 10 s.
         Target::Router(_) => 15_000,
-        // The controller gives a broker up after 6 s.
+        // The controller gives a broker up after 5 s; where it died with it, another is elected first.
         Target::Broker(_) => 10_000,
         // It has no second: counted from its return. The router's backoff may have grown to 30 s.
         Target::Cassandra => 40_000,

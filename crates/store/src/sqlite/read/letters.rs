@@ -1,17 +1,16 @@
 //! Dead letters, jobs and audit trails, as they are shown.
 //!
-//! In: a query, or a name. Out: a page, or a row. Always: what one page looks at is bounded.
+//! In: a query, or a name. Out: a page, or a row. Always: what was done with a letter last is shown with it.
 
 use carillon_schemas::{
-    TenantId,
+    NotificationId, TenantId,
     audit::AuditEntry,
     dead_letter::{DeadLetterId, DeadLetterRow, DeadLetterState, Job},
-    limits,
 };
 use rusqlite::{Connection, OptionalExtension, Row, params};
 use uuid::Uuid;
 
-use super::{SCAN_PER_ROW, milliseconds, named, shown};
+use super::{milliseconds, named, page::page, shown};
 use crate::{
     AuditQuery, AuditResult, DeadLettersQuery, DeadLettersResult, PageCursor, kept, sqlite::apply::time,
 };
@@ -32,8 +31,6 @@ pub(in crate::sqlite) fn dead_letters(
     query: &DeadLettersQuery,
     now: u64,
 ) -> rusqlite::Result<DeadLettersResult> {
-    let limit = query.limit.clamp(1, limits::PAGE_ROWS) as usize;
-    let scan = limit * SCAN_PER_ROW;
     let since = (time(query.since_ms.unwrap_or(0)), -1, -1);
     let until = (query.until_ms.map_or(i64::MAX, time), -1, -1);
     let cursor = query.cursor.map(|cursor| {
@@ -45,27 +42,15 @@ pub(in crate::sqlite) fn dead_letters(
         false => (NEWEST_FIRST, cursor.unwrap_or(until).min(until), since.0),
     };
     let mut statement = connection.prepare_cached(text)?;
-    let mut found = statement.query(params![tenant.as_str(), from.0, from.1, from.2, end])?;
-    let mut page = DeadLettersResult {
-        rows: Vec::new(),
-        next: None,
+    let found = statement.query(params![tenant.as_str(), from.0, from.1, from.2, end])?;
+    let read = |row: &Row<'_>| {
+        let shown = row.get::<_, i64>(3)? > time(now) && of_class(row, query)?;
+        let letter = if shown { Some(letter(row)?) } else { None };
+        let wanted = letter.filter(|letter| query.state.is_none_or(|state| state == letter.state));
+        Ok((place(row)?, wanted))
     };
-    let mut scanned = 0;
-    let mut last = None;
-    while let Some(row) = found.next()? {
-        if page.rows.len() == limit || scanned == scan {
-            page.next = last;
-            break;
-        }
-        scanned += 1;
-        last = Some(place(row)?);
-        if row.get::<_, i64>(3)? > time(now) && of_class(row, query)? {
-            let row = letter(row)?;
-            page.rows
-                .extend(Some(row).filter(|row| query.state.is_none_or(|state| state == row.state)));
-        }
-    }
-    Ok(page)
+    let (rows, next) = page(found, query.limit, |_| 0, read)?;
+    Ok(DeadLettersResult { rows, next })
 }
 
 fn place(row: &Row<'_>) -> rusqlite::Result<PageCursor> {
@@ -137,8 +122,6 @@ pub(in crate::sqlite) fn audit_trail(
     query: &AuditQuery,
     now: u64,
 ) -> rusqlite::Result<AuditResult> {
-    let limit = query.limit.clamp(1, limits::PAGE_ROWS) as usize;
-    let scan = limit * SCAN_PER_ROW;
     let until = (query.until_ms.map_or(i64::MAX, time), [0; 16]);
     let cursor = query
         .cursor
@@ -146,28 +129,18 @@ pub(in crate::sqlite) fn audit_trail(
     let (before, before_id) = cursor.unwrap_or(until).min(until);
     let since = time(query.since_ms.unwrap_or(0));
     let mut statement = connection.prepare_cached(AUDIT)?;
-    let mut found = statement.query(params![tenant.as_str(), before, before_id, since])?;
-    let mut page = AuditResult {
-        entries: Vec::new(),
-        next: None,
-    };
-    let mut scanned = 0;
-    let mut last = None;
-    while let Some(row) = found.next()? {
-        if page.entries.len() == limit || scanned == scan {
-            page.next = last;
-            break;
-        }
-        scanned += 1;
-        last = Some(PageCursor {
+    let found = statement.query(params![tenant.as_str(), before, before_id, since])?;
+    let read = |row: &Row<'_>| {
+        let place = PageCursor {
             at_ms: milliseconds(row, 0)?,
-            id: carillon_schemas::NotificationId::from_bytes(row.get(1)?),
-        });
+            id: NotificationId::from_bytes(row.get(1)?),
+        };
         let kind = row.get_ref(3)?.as_str()?;
         let other = query.kind.is_some_and(|wanted| wanted.as_str() != kind);
-        if !other && row.get::<_, i64>(2)? > time(now) {
-            page.entries.push(shown::<AuditEntry>(row, 4)?);
-        }
-    }
-    Ok(page)
+        let gone = row.get::<_, i64>(2)? <= time(now);
+        let entry = if other || gone { None } else { Some(shown(row, 4)?) };
+        Ok((place, entry))
+    };
+    let (entries, next) = page(found, query.limit, |_: &AuditEntry| 0, read)?;
+    Ok(AuditResult { entries, next })
 }
