@@ -31,6 +31,8 @@ use crate::{
 const FIRST_RETRY: Duration = Duration::from_millis(100);
 const CLOSE_DEADLINE: Duration = Duration::from_secs(2);
 const PING_EVERY: Duration = Duration::from_secs(5);
+/// The same while Kafka does not answer: a node that is well is told so soon.
+const PING_AGAIN: Duration = Duration::from_millis(500);
 
 /// What the loop stands on.
 pub(crate) struct Deliveries {
@@ -98,15 +100,20 @@ impl Deliveries {
     }
 
     async fn watch(&self, shutdown: &CancellationToken) {
+        let mut pause = PING_EVERY;
         loop {
             tokio::select! {
-                () = tokio::time::sleep(PING_EVERY) => {}
+                () = tokio::time::sleep(pause) => {}
                 () = shutdown.cancelled() => return,
             }
+            pause = PING_EVERY;
             match self.admin.ping().await {
                 Ok(()) if self.reading.load(Ordering::Relaxed) => self.well(),
                 Ok(()) => {}
-                Err(error) => self.trouble(&error.to_string()),
+                Err(error) => {
+                    self.trouble(&error.to_string());
+                    pause = PING_AGAIN;
+                }
             }
         }
     }

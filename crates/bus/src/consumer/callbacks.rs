@@ -51,6 +51,8 @@ pub(crate) struct Callbacks {
     moved: Mutex<Vec<TopicPartition>>,
     /// The way to the errands' thread, while it runs.
     errands: Mutex<Option<SyncSender<Errand>>>,
+    /// A commit of what is due has been asked for and has not ended.
+    commits: AtomicBool,
     /// The member leaves: its owner takes no more news.
     leaves: AtomicBool,
     /// Partitions were resumed since the poll thread looked last.
@@ -72,6 +74,7 @@ impl Callbacks {
             hand_over: Mutex::new(hand_over),
             moved: Mutex::default(),
             errands: Mutex::default(),
+            commits: AtomicBool::new(false),
             leaves: AtomicBool::new(false),
             resumed: AtomicBool::new(false),
             patience: options.hand_over,
@@ -93,6 +96,24 @@ impl Callbacks {
     pub(super) fn ask(&self, errand: Errand) -> bool {
         let errands = self.errands.lock();
         errands.as_ref().is_some_and(|way| way.try_send(errand).is_ok())
+    }
+
+    /// Has what is due committed, unless that was asked for before and has not ended.
+    pub(super) fn commit_due(&self) {
+        if self.shared.marks.lock().due().is_empty() {
+            return;
+        }
+        if self.commits.swap(true, Ordering::AcqRel) {
+            debug!("the commit before has not ended");
+        } else if !self.ask(Errand::CommitDue) {
+            debug!("other errands are still waiting");
+            self.commits_again();
+        }
+    }
+
+    /// The commit has ended.
+    pub(super) fn commits_again(&self) {
+        self.commits.store(false, Ordering::Release);
     }
 
     /// What came or went since the last call.
@@ -144,7 +165,7 @@ impl Callbacks {
         let mut left = 0;
         if !lost {
             left = self.wait_for_owner(&partitions);
-            self.commit(consumer, self.due(&partitions));
+            self.commit(consumer, &partitions);
         }
         let mut marks = self.shared.marks.lock();
         for partition in &partitions {
@@ -178,14 +199,15 @@ impl Callbacks {
         }
     }
 
-    fn due(&self, partitions: &[TopicPartition]) -> Vec<Commit> {
+    pub(super) fn due(&self, partitions: &[TopicPartition]) -> Vec<Commit> {
         let marks = self.shared.marks.lock();
         let due = |p: &TopicPartition| marks.get(&p.topic, p.partition)?.due(p);
         partitions.iter().filter_map(due).collect()
     }
 
     /// Has it committed behind what is being committed, and waits for that, but not for long.
-    fn commit(&self, consumer: &Joined, due: Vec<Commit>) {
+    fn commit(&self, consumer: &Joined, partitions: &[TopicPartition]) {
+        let due = self.due(partitions);
         if due.is_empty() {
             return;
         }
@@ -193,7 +215,7 @@ impl Callbacks {
             return errands::commit(consumer, &due);
         }
         let (done, ended) = sync_channel(1);
-        if !self.ask(Errand::Commit(due, Some(done))) || ended.recv_timeout(COMMIT).is_err() {
+        if !self.ask(Errand::CommitOf(partitions.to_vec(), done)) || ended.recv_timeout(COMMIT).is_err() {
             warn!("partitions are given away before their commit has ended");
         }
     }

@@ -1,8 +1,8 @@
 //! Errands: what waits for the group's coordinator, so that the poll thread does not.
 //!
-//! In: offsets to commit, partitions whose notes or beginnings are to be read. Out: marks that know it. Always: one after
-//! the other, in the order in which they were asked for, so that an older commit never follows a newer one;
-//! a note that cannot be read costs repetitions, never a record.
+//! In: partitions to commit, or whose notes or beginnings are to be read. Out: marks that know it. Always: one after
+//! the other, and what is due is looked up when its turn has come, so that an older commit never follows a newer one
+//! and nothing is committed of what has gone meanwhile; a note that cannot be read costs repetitions, never a record.
 
 use std::{
     sync::mpsc::{Receiver, SyncSender, sync_channel},
@@ -32,8 +32,11 @@ pub(super) const ANSWER: Duration = Duration::from_secs(3);
 
 /// One errand.
 pub(super) enum Errand {
-    /// Commit this, and say when it has ended, well or not.
-    Commit(Vec<Commit>, Option<SyncSender<()>>),
+    /// Commit what is due by then. After an outage this must not be many: each that the group refuses makes the
+    /// member join anew, and a member that asked to join twice is waited for, as two, until one times out.
+    CommitDue,
+    /// Commit what is due of these, and say when it has ended, well or not.
+    CommitOf(Vec<TopicPartition>, SyncSender<()>),
     /// Read the notes of the owners before.
     Notes(Vec<TopicPartition>),
     /// Look where partitions of a follower begin, and say so.
@@ -55,9 +58,14 @@ pub(super) fn queue() -> (SyncSender<Errand>, Receiver<Errand>) {
 pub(super) fn run(consumer: &Joined, errands: &Receiver<Errand>) {
     for errand in errands {
         match errand {
-            Errand::Commit(due, ended) => {
+            Errand::CommitDue => {
+                let due = consumer.context().shared.marks.lock().due();
                 commit(consumer, &due);
-                if ended.is_some_and(|ended| ended.try_send(()).is_err()) {
+                consumer.context().commits_again();
+            }
+            Errand::CommitOf(partitions, ended) => {
+                commit(consumer, &consumer.context().due(&partitions));
+                if ended.try_send(()).is_err() {
                     debug!("a commit ended after it was waited for");
                 }
             }

@@ -297,11 +297,7 @@ impl Reader {
             return;
         }
         self.last_commit = Instant::now();
-        let due = self.shared.marks.lock().due();
-        // When many errands wait, what is due now is due at the next look too.
-        if !due.is_empty() && !self.consumer.context().ask(Errand::Commit(due, None)) {
-            debug!("earlier commits are still waiting");
-        }
+        self.consumer.context().commit_due();
     }
 }
 

@@ -125,6 +125,38 @@ async fn a_broker_that_restarts_loses_nothing_and_everybody_goes_on() {
     kafka.stop().await;
 }
 
+/// A commit that the group refuses makes the member join anew. A second one, sent while it joins, would make it
+/// join as two, and the group wait for the one that never comes until its session ends: here longer than patience.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn what_became_due_in_an_outage_does_not_keep_a_member_from_coming_back() {
+    const OUTAGES: usize = 5;
+    const DUE: usize = 30;
+    let (dir, mut kafka, mut place, _admin) = started(2).await;
+    place.config.session_timeout = PATIENCE * 3;
+    let commit_every = Duration::from_millis(20);
+    let options = ConsumerOptions {
+        commit_every,
+        ..ConsumerOptions::default()
+    };
+    let mut member = place.member("g", TOPIC, options);
+    let records = (OUTAGES * DUE) as u32;
+    send_numbers(&place.producer(), TOPIC, 2, 0..records).await;
+    member.until(|m| m.records.len() == records as usize).await;
+    let mut left = member.records.clone();
+    for _ in 0..OUTAGES {
+        let address = kafka.stop().await;
+        for record in left.drain(..DUE) {
+            member.finish(&record);
+            tokio::time::sleep(commit_every).await;
+        }
+        kafka = Kafka::start(&dir, Some(address)).await;
+        member.until(|m| m.assigned.is_empty()).await;
+        member.until(|m| m.assigned.len() == 2).await;
+    }
+    member.consumer.close(Duration::from_secs(10)).await.unwrap();
+    kafka.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn records_of_a_stamped_topic_carry_the_time_and_the_type_that_the_broker_gave_them() {
     let dir = TempDir::new().unwrap();
