@@ -49,6 +49,8 @@ pub struct Sighting {
     pub id: NotificationId,
     /// Its number.
     pub number: u64,
+    /// Its kind. The frame tells, for a notification whose 202 was lost is seen too.
+    pub kind: Kind,
     /// Which deliberate repeat.
     pub delivery: u32,
     /// In which attempt.

@@ -10,7 +10,7 @@ use carillon_schemas::{Stream, TenantId, frame::NotificationFrame};
 use parking_lot::Mutex;
 
 use crate::chaos::{
-    History,
+    History, Kind,
     history::{Listener, Note, Sighting},
     kinds::{USER, number},
 };
@@ -50,14 +50,16 @@ impl Observer {
         let mut history = self.history.lock();
         let at = self.clock.unix_ms();
         let known = history.place(&place).filter(|_| place.0 == self.tenant);
-        match (known, user, number(&envelope.content)) {
-            (Some(place), Some(user), Some(number)) => history.sightings.push(Sighting {
+        let kind = envelope.kind.as_deref().and_then(Kind::from_name);
+        match (known, user, number(&envelope.content), kind) {
+            (Some(place), Some(user), Some(number), Some(kind)) => history.sightings.push(Sighting {
                 at,
                 listener: self.listener,
                 place,
                 user,
                 id: envelope.notification_id,
                 number,
+                kind,
                 delivery: frame.delivery.delivery,
                 attempt: frame.delivery.attempt,
             }),

@@ -39,6 +39,11 @@ fn sighting(listener: usize, number: u64, at: u64) -> Sighting {
         user: false,
         id: id(number),
         number,
+        kind: if number == 20 {
+            Kind::Scheduled
+        } else {
+            Kind::Plain
+        },
         delivery: 1,
         attempt: 1,
     }
@@ -356,6 +361,8 @@ fn order_holds_among_first_attempts_only() {
     };
     assert_eq!(after(swapped(1)), ["order"]);
     assert_eq!(after(swapped(2)), [""; 0]);
+    // The scheduled one is out of its place by right, although its 202 was lost.
+    assert_eq!(after(|h| drop(h.accepted.remove(19))), [""; 0]);
 }
 
 #[test]

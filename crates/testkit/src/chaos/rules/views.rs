@@ -125,8 +125,7 @@ pub(super) fn in_order(facts: &Facts<'_>) -> Rule {
         .iter()
         .filter(|s| s.attempt == 1 && s.delivery == 1)
     {
-        let kind = facts.accepted.get(&s.id).map(|a| a.kind);
-        if !kind.is_none_or(Kind::keeps_order) || !seen.insert((s.listener, s.id)) {
+        if !s.kind.keeps_order() || !seen.insert((s.listener, s.id)) {
             continue;
         }
         looked_at += 1;
