@@ -5,10 +5,12 @@
 
 use std::{fs::File, io, path::Path, sync::Arc};
 
+use parking_lot::MutexGuard;
 use tracing::{error, warn};
 
 use super::{
     index::Index,
+    open_files::Slot,
     partition::{Active, Log, Partition},
     producers::Producers,
     recovery,
@@ -16,24 +18,23 @@ use super::{
 };
 use crate::{disk, error::BrokerError, flush::Flush, stats::add};
 
+/// What a turn is to bring to the disk, as it stood when the turn began.
+struct Due {
+    file: Arc<Slot>,
+    position: u64,
+    entry_synced: bool,
+    end: i64,
+    /// The index to be saved once everything that it tells of is on disk: when it has grown.
+    index: Option<(Index, Producers)>,
+}
+
 impl Flush for Partition {
     fn flush(&self) {
-        let due = {
-            let log = self.log.lock();
-            let active = log.active.as_ref();
-            active.map(|a| {
-                (
-                    Arc::clone(&a.slot),
-                    a.index.position,
-                    a.entry_synced,
-                    log.next_offset,
-                )
-            })
-        };
-        if let Some((slot, position, entry_synced, end)) = due {
-            let file = self.environment.files.get(&slot);
-            match file.and_then(|file| self.sync(&file, entry_synced)) {
-                Ok(()) => self.synced(position, end),
+        let due = self.due(&self.log.lock());
+        if let Some(due) = due {
+            let file = self.environment.files.get(&due.file);
+            match file.and_then(|file| self.sync(&file, due.entry_synced)) {
+                Ok(()) => self.synced(due),
                 Err(error) => self.sync_failed(&error),
             }
         }
@@ -58,6 +59,19 @@ impl Partition {
             .open(&path)
             .map_err(BrokerError::io("open", &path))?;
         file.sync_all().map_err(BrokerError::io("sync", &path))
+    }
+
+    fn due(&self, log: &Log) -> Option<Due> {
+        let active = log.active.as_ref()?;
+        let grown = active.index.position.saturating_sub(active.saved_position);
+        let save = grown >= self.environment.limits.checkpoint_bytes;
+        Some(Due {
+            file: Arc::clone(&active.slot),
+            position: active.index.position,
+            entry_synced: active.entry_synced,
+            end: log.next_offset,
+            index: save.then(|| (active.index.clone(), log.producers.clone())),
+        })
     }
 
     fn sync(&self, file: &File, entry_synced: bool) -> io::Result<()> {
@@ -85,13 +99,13 @@ impl Partition {
         }
     }
 
-    fn synced(&self, position: u64, end: i64) {
+    fn synced(&self, due: Due) {
         let mut log = self.log.lock();
         let Some(active) = &mut log.active else { return };
         active.entry_synced = true;
-        active.synced_position = active.synced_position.max(position);
-        self.release(&mut log, end);
-        self.upkeep(log);
+        active.synced_position = active.synced_position.max(due.position);
+        self.release(&mut log, due.end);
+        self.upkeep(log, due.index);
     }
 
     /// Everything before `end` is on disk: consumers may see it, producers are told.
@@ -106,28 +120,27 @@ impl Partition {
         }
     }
 
-    /// Seals a full segment, or saves the index of one that has grown. Neither can lose records.
-    fn upkeep(&self, mut log: parking_lot::MutexGuard<'_, Log>) {
+    /// Seals a full segment, and saves its index, or that of one that has grown. Neither can lose records; a sealed
+    /// segment without its index is read from its beginning.
+    fn upkeep(&self, mut log: MutexGuard<'_, Log>, grown: Option<(Index, Producers)>) {
         let Some(active) = &log.active else { return };
-        if active.index.position >= self.settings().segment_bytes() {
-            if let Err(error) = self.roll(&mut log) {
-                warn!(dir = %self.dir.display(), error = %error, "segment not sealed, it grows on");
-            }
-            return;
-        }
-        if active.synced_position - active.saved_position < self.environment.limits.checkpoint_bytes {
-            return;
-        }
-        if let Err(error) = self.sync_rest(&mut log) {
-            warn!(dir = %self.dir.display(), error = %error, "index not saved");
-            return;
-        }
-        let Some(active) = &log.active else { return };
-        let (index, producers) = (active.index.clone(), log.producers.clone());
+        let ended = if active.index.position < self.settings().segment_bytes() {
+            Ok(grown)
+        } else {
+            self.roll(&mut log).map(Some)
+        };
+        // Appends go on while an index is written.
         drop(log);
-        match self.save(&index, &producers) {
-            Ok(()) => self.saved(&index),
-            Err(error) => warn!(dir = %self.dir.display(), error = %error, "index not saved"),
+        let saved = ended.and_then(|index| {
+            let Some((index, producers)) = index else {
+                return Ok(());
+            };
+            self.save(&index, &producers)?;
+            self.saved(&index);
+            Ok(())
+        });
+        if let Err(error) = saved {
+            warn!(dir = %self.dir.display(), error = %error, "segment not sealed, or index not saved");
         }
     }
 
@@ -144,7 +157,7 @@ impl Partition {
         }
     }
 
-    /// Syncs what came during the last sync, under the lock: only when an index is due, once in megabytes.
+    /// Syncs what came during the last sync, under the lock: only when a segment is full.
     fn sync_rest(&self, log: &mut Log) -> io::Result<()> {
         let Some(active) = &mut log.active else {
             return Ok(());
@@ -158,19 +171,18 @@ impl Partition {
         Ok(())
     }
 
-    /// Ends the active segment.
-    fn roll(&self, log: &mut Log) -> io::Result<()> {
+    /// Ends the active segment. Gives its index, to be saved.
+    fn roll(&self, log: &mut Log) -> io::Result<(Index, Producers)> {
         self.sync_rest(log)?;
-        let Some(active) = &log.active else { return Ok(()) };
-        self.save(&active.index, &log.producers)?;
-        let sealed = Sealed {
-            base_offset: active.index.base_offset,
-            next_offset: active.index.next_offset,
-            max_timestamp: active.index.max_timestamp,
-        };
-        log.active = Some(self.begin_segment(sealed.next_offset)?);
-        log.sealed.push(sealed);
-        Ok(())
+        let next = self.begin_segment(log.next_offset)?;
+        let ended = log.active.replace(next).map(|active| active.index);
+        let index = ended.ok_or_else(|| io::Error::other("no segment is open"))?;
+        log.sealed.push(Sealed {
+            base_offset: index.base_offset,
+            next_offset: index.next_offset,
+            max_timestamp: index.max_timestamp,
+        });
+        Ok((index, log.producers.clone()))
     }
 
     fn sync_failed(&self, error: &io::Error) {
