@@ -3,8 +3,10 @@
 //! In: `--seconds N --times N --backlog N --fsync each|interval`, on the embedded broker and SQLite. Out: the victims'
 //! latency from the moment at which a notification was to be sent to its delivery's arrival at a reader, p50 and p99:
 //! alone, beside a tenant that sends N times as much as a victim all the time, and beside N records that were all
-//! there at once; in one table. Always: open loop; the real router; a notification that never came counts with the
-//! time that it was waited for.
+//! there at once; in one table. `apart` is what they feel when that tenant has an installation of its own, with its own
+//! broker, router and store, on the same machine: what is felt then, no router could spare them. `--only` names a
+//! shape. Always: open loop; the real router; a notification that never came counts with the time that it was waited
+//! for.
 
 #[allow(dead_code, reason = "the figures of the full path are not asked for here")]
 #[path = "full_path/servers.rs"]
@@ -62,7 +64,14 @@ fn main() -> Outcome<()> {
     let load = runtime("load")?;
     let servers = Servers::start(&roles, fsync)?;
     let stage = roles.block_on(Stage::start(&servers))?;
-    load.block_on(measure(&stage, &servers, (times, backlog), seconds))?;
+    let far_roles = runtime("far-router")?;
+    let far_servers = Servers::start(&far_roles, fsync)?;
+    let far = far_roles.block_on(Stage::start(&far_servers))?;
+    let only = value("--only").map_or("", String::as_str);
+    let stages = [&stage, &far];
+    load.block_on(measure(stages, &servers, (times, backlog), seconds, only))?;
+    far_roles.block_on(far.stop())?;
+    far_servers.stop(&far_roles)?;
     roles.block_on(stage.stop())?;
     servers.stop(&roles)
 }
@@ -145,19 +154,29 @@ struct Felt {
 }
 
 async fn measure(
-    stage: &Stage,
+    [stage, far]: [&Stage; 2],
     servers: &Servers,
     (times, backlog): (u64, u64),
     seconds: u64,
+    only: &str,
 ) -> Outcome<()> {
+    let shapes = || Shape::ALL.into_iter().filter(|shape| shape.name().contains(only));
     let (metrics, tasks) = (Metrics::new(), Tasks::new());
-    let producer = Producer::new(&stage.bus, &metrics, &tasks)?;
-    let from = (0..i32::from(servers.layout.shards)).map(|shard| (shard, 0));
+    let from: Vec<_> = (0..i32::from(servers.layout.shards))
+        .map(|shard| (shard, 0))
+        .collect();
     let options = TailOptions::default();
     let topic = &stage.bus.topics.deliveries;
-    let (tail, deliveries) = Tail::start(&stage.bus, topic, from.collect(), options, &metrics, &tasks)?;
+    let (tail, deliveries) = Tail::start(&stage.bus, topic, from.clone(), options.clone(), &metrics, &tasks)?;
+    // Somebody reads there too.
+    let (far_tail, mut far_deliveries) = Tail::start(&far.bus, topic, from, options, &metrics, &tasks)?;
+    tasks.spawn(
+        "far",
+        async move { while far_deliveries.recv().await.is_some() {} },
+    );
     let mut run = Run {
-        producer,
+        near: Producer::new(&stage.bus, &metrics, &tasks)?,
+        far: Producer::new(&far.bus, &metrics, &tasks)?,
         deliveries,
         topic: stage.bus.topics.notifications.clone(),
         began: Instant::now(),
@@ -177,16 +196,19 @@ async fn measure(
     run.victims(Duration::from_secs(4)).await?;
     let alone = run.victims(window).await?;
     show(&mut report, "alone", &alone, None);
-    for shape in Shape::ALL {
+    for shape in shapes() {
         let felt = run.beside(stage, shape, times, window).await?;
         show(&mut report, shape.name(), &felt, Some(&alone));
+        let felt = run.apart_from(far, shape, times, window).await?;
+        show(&mut report, &format!("{}, apart", shape.name()), &felt, None);
     }
-    for shape in Shape::ALL {
+    for shape in shapes() {
         let felt = run.beside_backlog(stage, shape, backlog, window).await?;
         show(&mut report, &format!("backlog: {}", shape.name()), &felt, None);
     }
     report.finish()?;
     tail.close(Duration::from_secs(5)).await?;
+    far_tail.close(Duration::from_secs(5)).await?;
     tasks.close(Duration::from_secs(10)).await;
     Ok(())
 }
@@ -235,7 +257,9 @@ async fn send(producer: &Producer, bus: &BusConfig, shape: Shape, which: Range<u
 }
 
 struct Run {
-    producer: Producer,
+    near: Producer,
+    /// To the installation that the victims are not in.
+    far: Producer,
     deliveries: mpsc::Receiver<Vec<Record>>,
     /// Of notifications.
     topic: String,
@@ -251,17 +275,41 @@ impl Run {
     /// What the victims feel of somebody who sends so many times as much as one of them.
     async fn beside(&mut self, stage: &Stage, shape: Shape, times: u64, window: Duration) -> Outcome<Felt> {
         let (finished, before) = (stage.finished(), self.number);
-        let (producer, stop) = (self.producer.clone(), CancellationToken::new());
+        let (sent, felt) = self
+            .under(&self.near.clone(), stage, shape, times, window)
+            .await?;
+        let quiet = (self.number - before) * VICTIMS.len() as u64;
+        stage.drain(finished + sent + quiet).await?;
+        Ok(felt)
+    }
+
+    /// The same of somebody in an installation of its own.
+    async fn apart_from(&mut self, far: &Stage, shape: Shape, times: u64, window: Duration) -> Outcome<Felt> {
+        let finished = far.finished();
+        let (sent, felt) = self.under(&self.far.clone(), far, shape, times, window).await?;
+        far.drain(finished + sent).await?;
+        Ok(felt)
+    }
+
+    async fn under(
+        &mut self,
+        producer: &Producer,
+        noisy: &Stage,
+        shape: Shape,
+        times: u64,
+        window: Duration,
+    ) -> Outcome<(u64, Felt)> {
+        let stop = CancellationToken::new();
         let victims = async {
             self.victims(LEAD_IN).await?;
             let felt = self.victims(window).await;
             stop.cancel();
             felt
         };
-        let (sent, felt) = tokio::try_join!(noise(&producer, &stage.bus, shape, times, &stop), victims)?;
-        let quiet = (self.number - before) * VICTIMS.len() as u64;
-        stage.drain(finished + sent + quiet).await?;
-        Ok(felt)
+        Ok(tokio::try_join!(
+            noise(producer, &noisy.bus, shape, times, &stop),
+            victims
+        )?)
     }
 
     /// What they feel of so many records that were all there at once.
@@ -275,8 +323,8 @@ impl Run {
         let (finished, before) = (stage.finished(), self.number);
         let due = Instant::now() + Duration::from_millis(4_800);
         let records = shape.records(count);
-        send(&self.producer, &stage.bus, shape, ELSE..ELSE + records).await?;
-        self.producer.flush(Duration::from_secs(60)).await?;
+        send(&self.near, &stage.bus, shape, ELSE..ELSE + records).await?;
+        self.near.flush(Duration::from_secs(60)).await?;
         if shape == Shape::RetryStorm {
             // The storm begins when its first records are due.
             tokio::time::sleep_until(due.into()).await;
@@ -304,7 +352,7 @@ impl Run {
                 () = tokio::time::sleep_until(due.into()), if next < end => {
                     for victim in 0..VICTIMS.len() {
                         let record = shapes::quiet(&self.topic, victim, self.number, next);
-                        drop(self.producer.send(record)?);
+                        drop(self.near.send(record)?);
                     }
                     self.number += 1;
                     sent += 1;
