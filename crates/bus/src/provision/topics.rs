@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     future::Future,
     sync::Arc,
-    time::{Duration, Instant},
+    time::Instant,
 };
 
 use carillon_schemas::topics::TopicSpec;
@@ -27,12 +27,9 @@ use crate::{
     provision::{
         Change,
         plan::{Cluster, Found, changes, settings as specified},
-        worker::Worker,
+        worker::{LOOK, Worker},
     },
 };
-
-/// How often a new topic is looked for.
-const LOOK: Duration = Duration::from_millis(20);
 
 /// How the topics differ.
 pub(super) fn plan(worker: &Worker, specs: &[TopicSpec]) -> Result<Vec<Change>, BusError> {

@@ -33,6 +33,8 @@ const IDLE: Duration = Duration::from_millis(100);
 /// How long a broker may take to answer before another is asked; twice as long each time after that. What was sent to a
 /// broker that then died is never answered, and librdkafka asks nobody else.
 const FIRST_ANSWER: Duration = Duration::from_secs(1);
+/// How long a broker that has not heard of a change is left alone before it is asked again.
+pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// Partitions and replication of topics, by name.
 pub(super) type Shapes = HashMap<String, (u32, u16)>;
@@ -150,10 +152,13 @@ impl Worker {
         for partition in 0..partitions as i32 {
             list.add_partition_offset(topic, partition, end).map_err(sort)?;
         }
-        let found = self.asked(|patience| self.consumer.offsets_for_times(list.clone(), patience))?;
+        let found = self.asked(|patience| {
+            let found = self.consumer.offsets_for_times(list.clone(), patience)?;
+            found.elements().iter().try_for_each(|element| element.error())?;
+            Ok(found)
+        })?;
         let mut offsets = HashMap::with_capacity(partitions as usize);
         for element in found.elements() {
-            element.error().map_err(sort)?;
             if let Offset::Offset(offset) = element.offset() {
                 offsets.insert(element.partition(), offset);
             }
@@ -198,16 +203,39 @@ impl Worker {
     }
 }
 
-/// Asks again what was not answered in time, with more patience each time, until the deadline.
+/// Asks again until the deadline: what was not answered in time with more patience each time, and what the broker that
+/// was asked cannot know yet a little later.
 fn asked<T>(deadline: Duration, ask: impl Fn(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
     let (end, mut patience) = (Instant::now() + deadline, FIRST_ANSWER);
     loop {
         let left = end.saturating_duration_since(Instant::now());
         match ask(patience.min(left)) {
             Err(e) if is_late(&e) && left > patience => patience *= 2,
+            Err(e) if is_early(&e) && left > LOOK => std::thread::sleep(LOOK),
             answer => return answer,
         }
     }
+}
+
+/// Whether the broker that answered has not heard of a change yet that another one told us of: a topic that was made,
+/// partitions that were added, a leader that was elected.
+fn is_early(error: &KafkaError) -> bool {
+    use RDKafkaErrorCode::{
+        LeaderNotAvailable, NotLeaderForPartition, OffsetNotAvailable, UnknownLeaderEpoch, UnknownPartition,
+        UnknownTopic, UnknownTopicOrPartition,
+    };
+    matches!(
+        error.rdkafka_error_code(),
+        Some(
+            UnknownTopicOrPartition
+                | UnknownTopic
+                | UnknownPartition
+                | LeaderNotAvailable
+                | NotLeaderForPartition
+                | UnknownLeaderEpoch
+                | OffsetNotAvailable
+        )
+    )
 }
 
 /// Whether nobody answered in time.
@@ -241,11 +269,13 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_answered_in_time_is_asked_again_until_the_deadline() {
+    fn what_is_late_or_early_is_asked_again_until_the_deadline() {
         let late = RDKafkaErrorCode::OperationTimedOut;
         assert_eq!(attempts(0, late), (vec![1], true));
         assert_eq!(attempts(2, late), (vec![1, 2, 4], true));
         assert_eq!(attempts(99, late), (vec![1, 2, 4, 8, 10], false));
+        let early = RDKafkaErrorCode::UnknownTopicOrPartition;
+        assert_eq!(attempts(3, early), (vec![1, 1, 1, 1], true));
         let refused = RDKafkaErrorCode::TopicAuthorizationFailed;
         assert_eq!(attempts(1, refused), (vec![1], false));
     }
