@@ -51,6 +51,13 @@ pub enum Change {
     },
 }
 
+impl Change {
+    /// Whether something is done for it.
+    pub(crate) fn acts(&self) -> bool {
+        matches!(self, Self::Create { .. } | Self::Grow { .. } | Self::Alter { .. })
+    }
+}
+
 impl fmt::Display for Change {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {

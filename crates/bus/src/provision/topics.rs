@@ -7,7 +7,7 @@ use std::{
     collections::HashMap,
     future::Future,
     sync::Arc,
-    time::Instant,
+    time::{Duration, Instant},
 };
 
 use carillon_schemas::topics::TopicSpec;
@@ -19,7 +19,7 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     error::{KafkaError, RDKafkaErrorCode},
 };
-use tracing::info;
+use tracing::{info, warn};
 
 use crate::{
     BusError,
@@ -27,18 +27,21 @@ use crate::{
     provision::{
         Change,
         plan::{Cluster, Found, changes, settings as specified},
-        worker::{LOOK, Worker},
+        worker::{LOOK, Shapes, Worker, asked, shapes},
     },
 };
 
+/// How long one of several brokers may take to hear of a change.
+const ONE_BROKER: Duration = Duration::from_secs(5);
+
 /// How the topics differ.
 pub(super) fn plan(worker: &Worker, specs: &[TopicSpec]) -> Result<Vec<Change>, BusError> {
-    look(&Session::new(worker)?, specs).map(|(changes, _)| changes)
+    look(&Session::new(worker, None)?, specs).map(|(changes, _)| changes)
 }
 
 /// Makes them as specified.
 pub(super) fn apply(worker: &Worker, specs: &[TopicSpec]) -> Result<Vec<Change>, BusError> {
-    let session = Session::new(worker)?;
+    let session = Session::new(worker, None)?;
     let (changes, own) = look(&session, specs)?;
     let refused = changes.iter().filter(|c| matches!(c, Change::Refuse { .. }));
     let refused: Vec<_> = refused.map(ToString::to_string).collect();
@@ -51,15 +54,34 @@ pub(super) fn apply(worker: &Worker, specs: &[TopicSpec]) -> Result<Vec<Change>,
     for change in &changes {
         info!(change = %change, "topic changed");
     }
-    session.wait_for(specs)?;
+    wait_for_all(&session, &changes, specs)?;
     Ok(changes)
+}
+
+/// A broker knows of a change a little later than the controller does: waits until each of them does.
+fn wait_for_all(session: &Session<'_>, changes: &[Change], specs: &[TopicSpec]) -> Result<(), BusError> {
+    if !changes.iter().any(Change::acts) {
+        return Ok(());
+    }
+    let brokers = session.brokers()?;
+    if brokers.len() < 2 {
+        return session.wait_for(specs);
+    }
+    for broker in brokers {
+        let id = broker.id;
+        // Whoever makes topics need not wait for a broker that is down or out of reach: the change is made.
+        if let Err(e) = Session::new(session.worker, Some(broker))?.wait_for(specs) {
+            warn!(broker = id, error = %e, "a broker did not say that it knows the topics");
+        }
+    }
+    Ok(())
 }
 
 /// Settings by topic and name.
 type Settings = HashMap<String, HashMap<String, String>>;
 
 fn look(session: &Session<'_>, specs: &[TopicSpec]) -> Result<(Vec<Change>, Settings), BusError> {
-    let (there, brokers) = session.worker.topics()?;
+    let (there, brokers) = session.topics()?;
     let cluster = Cluster {
         brokers,
         shards: &session.worker.config.topics.deliveries,
@@ -84,21 +106,38 @@ fn look(session: &Session<'_>, specs: &[TopicSpec]) -> Result<(Vec<Change>, Sett
     Ok((all.collect(), own))
 }
 
+/// One of several brokers.
+struct Broker {
+    id: i32,
+    address: String,
+}
+
 /// An administrator's connection, made for one job: librdkafka's event queue of such a client is not
 /// polled, so it should not live long.
 struct Session<'a> {
     worker: &'a Worker,
+    /// Who is asked, and nobody else; whoever answers if there is none.
+    broker: Option<i32>,
     client: AdminClient<Plain>,
     runtime: tokio::runtime::Runtime,
     options: AdminOptions,
+    deadline: Duration,
 }
 
 impl<'a> Session<'a> {
-    fn new(worker: &'a Worker) -> Result<Self, BusError> {
-        let deadline = worker.config.request_deadline;
+    fn new(worker: &'a Worker, broker: Option<Broker>) -> Result<Self, BusError> {
+        let deadline = match broker {
+            Some(_) => ONE_BROKER.min(worker.config.request_deadline),
+            None => worker.config.request_deadline,
+        };
         let mut settings = settings(&worker.config)?;
         settings.set("statistics.interval.ms", "0");
+        if let Some(broker) = &broker {
+            settings.set("bootstrap.servers", &broker.address);
+        }
         Ok(Self {
+            broker: broker.map(|b| b.id),
+            deadline,
             client: AdminClient::from_config_and_context(&settings, Plain(Arc::clone(&worker.watch)))
                 .map_err(|e| sort(&e))?,
             // Without timers and sockets: the futures end by librdkafka's deadlines.
@@ -112,13 +151,41 @@ impl<'a> Session<'a> {
         })
     }
 
+    /// Topics and the number of brokers. A client that is new asks the one broker that it was given.
+    fn topics(&self) -> Result<(Shapes, usize), BusError> {
+        match self.broker {
+            Some(_) => {
+                let client = self.client.inner();
+                let metadata = asked(self.deadline, |patience| client.fetch_metadata(None, patience));
+                metadata.map(|metadata| shapes(&metadata)).map_err(|e| sort(&e))
+            }
+            None => self.worker.topics(),
+        }
+    }
+
+    fn brokers(&self) -> Result<Vec<Broker>, BusError> {
+        let metadata = self.worker.metadata()?;
+        let brokers = metadata.brokers().iter().map(|broker| {
+            let (host, port) = (broker.host(), broker.port());
+            let address = match host.contains(':') {
+                true => format!("[{host}]:{port}"),
+                false => format!("{host}:{port}"),
+            };
+            Broker {
+                id: broker.id(),
+                address,
+            }
+        });
+        Ok(brokers.collect())
+    }
+
     fn wait<T>(&self, answer: impl Future<Output = Result<T, KafkaError>>) -> Result<T, BusError> {
         self.runtime.block_on(answer).map_err(|e| sort(&e))
     }
 
     /// The same, once the broker that is asked knows them: of a topic that was just made it may tell nothing.
     fn describe_known(&self, names: &[&str]) -> Result<(Settings, Settings), BusError> {
-        let give_up = Instant::now() + self.worker.config.request_deadline;
+        let give_up = Instant::now() + self.deadline;
         loop {
             let (all, own) = self.describe(names)?;
             let known = |name: &&str| all.get(*name).is_some_and(|settings| !settings.is_empty());
@@ -140,10 +207,18 @@ impl<'a> Session<'a> {
         if names.is_empty() {
             return Ok((all, own));
         }
-        let resources: Vec<_> = names.iter().map(|name| ResourceSpecifier::Topic(name)).collect();
+        let topics = names.iter().map(|name| ResourceSpecifier::Topic(name));
+        // librdkafka sends a question that is about a broker, among others, to that broker.
+        let resources: Vec<_> = topics.chain(self.broker.map(ResourceSpecifier::Broker)).collect();
         let described = self.wait(self.client.describe_configs(&resources, &self.options))?;
         for described in described {
-            let described = described.map_err(|code| of_code("a topic's settings", code))?;
+            let described = match described {
+                Ok(described) => described,
+                // Who may not see the broker's own settings sees those of topics.
+                Err(RDKafkaErrorCode::ClusterAuthorizationFailed) if self.broker.is_some() => continue,
+                Err(RDKafkaErrorCode::UnknownTopicOrPartition) => continue,
+                Err(code) => return Err(of_code("a topic's settings", code)),
+            };
             let OwnedResourceSpecifier::Topic(name) = described.specifier else {
                 continue;
             };
@@ -237,13 +312,12 @@ impl<'a> Session<'a> {
         Ok(())
     }
 
-    /// A broker knows a new topic a little later than the controller does.
+    /// Waits until whoever is asked finds nothing to do any more.
     fn wait_for(&self, specs: &[TopicSpec]) -> Result<(), BusError> {
-        let give_up = Instant::now() + self.worker.config.request_deadline;
+        let give_up = Instant::now() + self.deadline;
         loop {
-            let (there, _) = self.worker.topics()?;
-            let as_large = |spec: &TopicSpec| there.get(&spec.name).is_some_and(|t| t.0 >= spec.partitions);
-            if specs.iter().all(as_large) {
+            let (changes, _) = look(self, specs)?;
+            if !changes.iter().any(Change::acts) {
                 return Ok(());
             }
             if Instant::now() >= give_up {

@@ -18,6 +18,7 @@ use rdkafka::{
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
     error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    metadata::{Metadata, MetadataTopic},
 };
 use tokio::sync::oneshot;
 
@@ -107,22 +108,18 @@ impl Worker {
     }
 
     fn ping(&self) -> Result<(), BusError> {
-        self.asked(|patience| self.consumer.fetch_metadata(None, patience))?;
+        self.metadata().map(drop)
+    }
+
+    pub(super) fn metadata(&self) -> Result<Metadata, BusError> {
+        let metadata = self.asked(|patience| self.consumer.fetch_metadata(None, patience))?;
         self.watch.up();
-        Ok(())
+        Ok(metadata)
     }
 
     /// Partitions and replication of every topic that is there, and how many brokers are.
     pub(super) fn topics(&self) -> Result<(Shapes, usize), BusError> {
-        let metadata = self.asked(|patience| self.consumer.fetch_metadata(None, patience))?;
-        self.watch.up();
-        let shape = |topic: &rdkafka::metadata::MetadataTopic| {
-            let copies = topic.partitions().first().map_or(0, |p| p.replicas().len());
-            (topic.partitions().len() as u32, copies as u16)
-        };
-        let there = metadata.topics().iter().filter(|t| t.error().is_none());
-        let topics = there.map(|t| (t.name().to_owned(), shape(t))).collect();
-        Ok((topics, metadata.brokers().len()))
+        self.metadata().map(|metadata| shapes(&metadata))
     }
 
     fn partitions(&self, topic: &str) -> Result<u32, BusError> {
@@ -203,9 +200,20 @@ impl Worker {
     }
 }
 
+/// Partitions and replication of every topic, and how many brokers are.
+pub(super) fn shapes(metadata: &Metadata) -> (Shapes, usize) {
+    let shape = |topic: &MetadataTopic| {
+        let copies = topic.partitions().first().map_or(0, |p| p.replicas().len());
+        (topic.partitions().len() as u32, copies as u16)
+    };
+    let there = metadata.topics().iter().filter(|t| t.error().is_none());
+    let topics = there.map(|t| (t.name().to_owned(), shape(t))).collect();
+    (topics, metadata.brokers().len())
+}
+
 /// Asks again until the deadline: what was not answered in time with more patience each time, and what the broker that
 /// was asked cannot know yet a little later.
-fn asked<T>(deadline: Duration, ask: impl Fn(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
+pub(super) fn asked<T>(deadline: Duration, ask: impl Fn(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
     let (end, mut patience) = (Instant::now() + deadline, FIRST_ANSWER);
     loop {
         let left = end.saturating_duration_since(Instant::now());

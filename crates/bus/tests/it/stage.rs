@@ -71,7 +71,6 @@ enum Kafka {
 struct Made {
     bootstrap: String,
     prefix: String,
-    group: String,
 }
 
 impl Stage {
@@ -91,7 +90,6 @@ impl Stage {
                 let made = Made {
                     bootstrap: bootstrap.clone(),
                     prefix: format!("{name}."),
-                    group: group.clone(),
                 };
                 (bootstrap, Kafka::Cluster(made))
             }
@@ -184,7 +182,7 @@ impl Drop for Made {
     fn drop(&mut self) {
         let mut config = ClientConfig::new();
         config.set("bootstrap.servers", &self.bootstrap);
-        let (prefix, group) = (self.prefix.clone(), self.group.clone());
+        let prefix = self.prefix.clone();
         let clean = std::thread::spawn(move || {
             let admin: AdminClient<DefaultClientContext> = config.create().unwrap();
             let there = admin
@@ -194,11 +192,10 @@ impl Drop for Made {
             let topics = there.topics().iter().map(rdkafka::metadata::MetadataTopic::name);
             let ours: Vec<&str> = topics.filter(|t| t.starts_with(&prefix)).collect();
             let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
-            let options = AdminOptions::new();
-            // Members that were dropped may still be leaving: their group stays, and is forgotten by time.
-            drop(runtime.block_on(admin.delete_groups(&[&group], &options)));
+            // Groups stay, and are forgotten by time: librdkafka may abort the process when the coordinator of a
+            // group that is to be deleted is not there (its issue 3663).
             if !ours.is_empty() {
-                drop(runtime.block_on(admin.delete_topics(&ours, &options)));
+                drop(runtime.block_on(admin.delete_topics(&ours, &AdminOptions::new())));
             }
         });
         assert!(
