@@ -4,6 +4,7 @@
 //! Always: no type of the Kafka library leaves this crate; every queue has a bound; what librdkafka does
 //! on threads of its own is polled on named OS threads here and never on the async ones.
 
+mod ask;
 pub mod audit;
 mod client;
 pub mod config;

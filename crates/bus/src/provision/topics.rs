@@ -23,11 +23,12 @@ use tracing::{info, warn};
 
 use crate::{
     BusError,
+    ask::{LOOK, asked},
     client::{Plain, settings},
     provision::{
         Change,
         plan::{Cluster, Found, changes, settings as specified},
-        worker::{LOOK, Shapes, Worker, asked, shapes},
+        worker::{Shapes, Worker, shapes},
     },
 };
 

@@ -9,7 +9,7 @@ use std::{
         Arc,
         mpsc::{Receiver, RecvTimeoutError},
     },
-    time::{Duration, Instant},
+    time::Duration,
 };
 
 use carillon_schemas::topics::TopicSpec;
@@ -17,13 +17,14 @@ use rdkafka::{
     Offset, TopicPartitionList,
     config::FromClientConfigAndContext,
     consumer::{BaseConsumer, Consumer},
-    error::{KafkaError, KafkaResult, RDKafkaErrorCode},
+    error::{KafkaError, KafkaResult},
     metadata::{Metadata, MetadataTopic},
 };
 use tokio::sync::oneshot;
 
 use crate::{
     BusConfig, BusError,
+    ask::asked,
     client::{Plain, Watch, explain, settings},
     provision::{Change, topics},
     thread::Stop,
@@ -31,11 +32,6 @@ use crate::{
 
 /// How long to wait for a job before librdkafka's own events are looked at.
 const IDLE: Duration = Duration::from_millis(100);
-/// How long a broker may take to answer before another is asked; twice as long each time after that. What was sent to a
-/// broker that then died is never answered, and librdkafka asks nobody else.
-const FIRST_ANSWER: Duration = Duration::from_secs(1);
-/// How long a broker that has not heard of a change is left alone before it is asked again.
-pub(super) const LOOK: Duration = Duration::from_millis(20);
 
 /// Partitions and replication of topics, by name.
 pub(super) type Shapes = HashMap<String, (u32, u16)>;
@@ -209,82 +205,4 @@ pub(super) fn shapes(metadata: &Metadata) -> (Shapes, usize) {
     let there = metadata.topics().iter().filter(|t| t.error().is_none());
     let topics = there.map(|t| (t.name().to_owned(), shape(t))).collect();
     (topics, metadata.brokers().len())
-}
-
-/// Asks again until the deadline: what was not answered in time with more patience each time, and what the broker that
-/// was asked cannot know yet a little later.
-pub(super) fn asked<T>(deadline: Duration, ask: impl Fn(Duration) -> KafkaResult<T>) -> KafkaResult<T> {
-    let (end, mut patience) = (Instant::now() + deadline, FIRST_ANSWER);
-    loop {
-        let left = end.saturating_duration_since(Instant::now());
-        match ask(patience.min(left)) {
-            Err(e) if is_late(&e) && left > patience => patience *= 2,
-            Err(e) if is_early(&e) && left > LOOK => std::thread::sleep(LOOK),
-            answer => return answer,
-        }
-    }
-}
-
-/// Whether the broker that answered has not heard of a change yet that another one told us of: a topic that was made,
-/// partitions that were added, a leader that was elected.
-fn is_early(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{
-        LeaderNotAvailable, NotLeaderForPartition, OffsetNotAvailable, UnknownLeaderEpoch, UnknownPartition,
-        UnknownTopic, UnknownTopicOrPartition,
-    };
-    matches!(
-        error.rdkafka_error_code(),
-        Some(
-            UnknownTopicOrPartition
-                | UnknownTopic
-                | UnknownPartition
-                | LeaderNotAvailable
-                | NotLeaderForPartition
-                | UnknownLeaderEpoch
-                | OffsetNotAvailable
-        )
-    )
-}
-
-/// Whether nobody answered in time.
-fn is_late(error: &KafkaError) -> bool {
-    use RDKafkaErrorCode::{OperationTimedOut, RequestTimedOut};
-    matches!(
-        error.rdkafka_error_code(),
-        Some(OperationTimedOut | RequestTimedOut)
-    )
-}
-
-#[cfg(test)]
-mod tests {
-    use std::cell::RefCell;
-
-    use super::*;
-
-    const DEADLINE: Duration = Duration::from_secs(10);
-
-    /// Which patience each attempt had, when the first so many fail with this code, and how it ended.
-    fn attempts(fail: usize, code: RDKafkaErrorCode) -> (Vec<u64>, bool) {
-        let seen = RefCell::new(Vec::new());
-        let answer = asked(DEADLINE, |patience| {
-            seen.borrow_mut().push(patience.as_secs_f64().ceil() as u64);
-            match seen.borrow().len() > fail {
-                true => Ok(()),
-                false => Err(KafkaError::MetadataFetch(code)),
-            }
-        });
-        (seen.into_inner(), answer.is_ok())
-    }
-
-    #[test]
-    fn what_is_late_or_early_is_asked_again_until_the_deadline() {
-        let late = RDKafkaErrorCode::OperationTimedOut;
-        assert_eq!(attempts(0, late), (vec![1], true));
-        assert_eq!(attempts(2, late), (vec![1, 2, 4], true));
-        assert_eq!(attempts(99, late), (vec![1, 2, 4, 8, 10], false));
-        let early = RDKafkaErrorCode::UnknownTopicOrPartition;
-        assert_eq!(attempts(3, early), (vec![1, 1, 1, 1], true));
-        let refused = RDKafkaErrorCode::TopicAuthorizationFailed;
-        assert_eq!(attempts(1, refused), (vec![1], false));
-    }
 }

@@ -23,6 +23,7 @@ use tracing::{debug, warn};
 
 use crate::{
     BusConfig, BusError, RangePage, StartAt,
+    ask::asked,
     client::{Plain, Watch, explain, reader_settings},
     range::Request,
     record::reading::Reading,
@@ -109,10 +110,11 @@ impl Worker {
             return Ok(page);
         }
         loop {
-            let (low, high) = self
-                .consumer
-                .fetch_watermarks(&self.topic, request.partition, left(request)?)
-                .map_err(|e| BusError::sort(&e))?;
+            let (low, high) = asked(left(request)?, |patience| {
+                self.consumer
+                    .fetch_watermarks(&self.topic, request.partition, patience)
+            })
+            .map_err(|e| BusError::sort(&e))?;
             let end = request.to.min(high);
             page.earliest = page.earliest.max(low);
             page.next = page.next.max(low).min(request.to);
