@@ -66,7 +66,7 @@ cluster: tools ## The tests that need three Kafka brokers and Cassandra, on serv
 	$(call lane,cluster,$(TARGET)/debug/cluster -- cargo test --locked --workspace --all-features -- \
 	  --ignored --skip under_chaos:: --skip seeded:: --test-threads $(or $(THREADS),4))
 
-# Each run starts servers of its own. SEED, MINUTES and KINDS are read by the test: docs/testing.md.
+# Each run starts servers of its own. SEED, MINUTES, KINDS and FAULTS are read by the test: docs/testing.md.
 CHAOS = cargo test --locked --workspace --all-features --test chaos -- --ignored --nocapture
 CHAOS_cluster := under_chaos::whatever_is_struck_every_rule_holds_on_the_cluster
 CHAOS_embedded := under_chaos::whatever_is_struck_every_rule_holds_on_one_machine

@@ -1,13 +1,13 @@
 //! What whoever runs these tests may choose.
 //!
-//! In: `SEED`, `MINUTES`, `KINDS`, `RECOVERY_PERCENT`. Out: settings. Always: what is not said has a default that is
-//! printed.
+//! In: `SEED`, `MINUTES`, `KINDS`, `FAULTS`, `RECOVERY_PERCENT`. Out: settings. Always: what is not said has a default
+//! that is printed; a word that means nothing is an error.
 
 use std::{fmt, str::FromStr, time::Duration};
 
 use carillon_chassis::clock::Clock;
 use carillon_schemas::topics::Tier;
-use carillon_testkit::chaos::{Ground, Kind, Limits, Report, seeded::SeededBug};
+use carillon_testkit::chaos::{Ground, Kind, Limits, Report, Round, seeded::SeededBug};
 
 /// Minutes of load without `MINUTES`.
 const MINUTES: f64 = 10.0;
@@ -17,6 +17,18 @@ const KINDS: &str = "priority,user,ttl,collapse,acked,unacked,scheduled,too_larg
 const LADDER: [&str; 4] = ["1s", "2s", "4s", "8s"];
 /// In `KINDS`, the hostile producer; all others are kinds of notifications.
 const POISON: &str = "poison";
+/// What a fault in `FAULTS` consists of.
+const FAULT_WORDS: [&str; 9] = [
+    "kill",
+    "pause",
+    "restart",
+    "ingest",
+    "router",
+    "fanout",
+    "broker",
+    "cassandra",
+    "up",
+];
 
 /// The settings of a run.
 #[derive(Debug, Clone)]
@@ -27,6 +39,8 @@ pub(crate) struct Settings {
     /// Kinds beside the plain one.
     pub(crate) special: Vec<Kind>,
     pub(crate) poison: bool,
+    /// Faults that strike, each as its words; all where there are none.
+    pub(crate) faults: Vec<Vec<String>>,
     pub(crate) limits: Limits,
     /// The bug that is switched on in every role.
     pub(crate) bug: Option<&'static SeededBug>,
@@ -49,6 +63,7 @@ impl Settings {
             lasts: Duration::from_secs_f64(number::<f64>("MINUTES").unwrap_or(MINUTES) * 60.0),
             special: special.collect(),
             poison: kinds.contains(&POISON),
+            faults: faults(&variable("FAULTS").unwrap_or_default()),
             limits,
             bug: None,
         }
@@ -61,6 +76,16 @@ impl Settings {
             None => broken.is_empty(),
             Some(bug) => bug.breaks.iter().any(|rule| broken.contains(rule)),
         }
+    }
+
+    /// Whether a round strikes with nothing but the faults that were asked for.
+    pub(crate) fn strikes(&self, round: &Round) -> bool {
+        let asked = |action: &str, kind: &str| {
+            let says = |words: &Vec<String>| words.iter().all(|word| word == action || word == kind);
+            self.faults.is_empty() || self.faults.iter().any(says)
+        };
+        let mut faults = round.faults.iter();
+        faults.all(|fault| asked(fault.action.as_str(), fault.target.kind()))
     }
 
     /// The tiers of the ladder.
@@ -83,9 +108,28 @@ impl fmt::Display for Settings {
         }
         let poison = if self.poison { ", poison" } else { "" };
         f.write_str(poison)?;
+        for (n, words) in self.faults.iter().enumerate() {
+            let before = if n == 0 { "; only" } else { "," };
+            write!(f, "{before} {}", words.join(" "))?;
+        }
         self.bug
             .map_or(Ok(()), |bug| write!(f, "; seeded bug {}", bug.name))
     }
+}
+
+/// `kill broker,pause`: faults by comma, their words by space.
+fn faults(text: &str) -> Vec<Vec<String>> {
+    let faults = text.split(',').filter(|fault| !fault.trim().is_empty());
+    let word = |word: &str| {
+        assert!(
+            FAULT_WORDS.contains(&word),
+            "FAULTS: {word} is none of {FAULT_WORDS:?}"
+        );
+        word.to_owned()
+    };
+    faults
+        .map(|fault| fault.split_whitespace().map(word).collect())
+        .collect()
 }
 
 fn number<T: FromStr>(name: &str) -> Option<T> {
