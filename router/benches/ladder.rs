@@ -1,7 +1,8 @@
 //! The ladder: how late retries come back, and what a great many that wait cost.
 //!
-//! In: `--waiting N --retries N --fsync each|interval`, on the embedded broker and SQLite. Out: resident memory before
-//! and with N records on the last tier, and the lateness of N retries of the first, as a histogram.
+//! In: `--waiting N --retries N --tiers N --fsync each|interval`, on the embedded broker and SQLite. Out: resident memory before
+//! and with N records on the last tier, and the lateness of N retries of every tier of at most two minutes, as a
+//! histogram.
 //! Always: the real router; lateness counts from a moment before the broker wrote the record, plus its delay, to its
 //! delivery's arrival at a reader: so it is never too small, and what is early by it is early.
 
@@ -32,10 +33,22 @@ type Outcome<T> = Result<T, Box<dyn Error + Send + Sync>>;
 
 /// How long the last retry is waited for.
 const PATIENCE: Duration = Duration::from_secs(240);
+/// The longest tier whose retries are waited for.
+const LONGEST: Duration = Duration::from_secs(120);
 /// Bounds of the histogram, in milliseconds of lateness.
 const BUCKETS: [u64; 8] = [10, 50, 100, 250, 500, 1_000, 5_000, u64::MAX];
 /// The content of what is only to wait.
 const WAITS: &str = "waits";
+
+/// How much there is to climb.
+struct Amounts {
+    /// Records that only wait, on the last tier.
+    waiting: u64,
+    /// Retries whose lateness is measured.
+    retries: u64,
+    /// On how many tiers at most, from the first.
+    tiers: usize,
+}
 
 fn main() -> Outcome<()> {
     let args: Vec<String> = std::env::args().collect();
@@ -45,10 +58,14 @@ fn main() -> Outcome<()> {
             .and_then(|at| args.get(at + 1))
     };
     let number = |name: &str, or: u64| value(name).and_then(|v| v.parse().ok()).unwrap_or(or);
-    let (waiting, retries) = (number("--waiting", 1_000_000), number("--retries", 100_000));
+    let amounts = Amounts {
+        waiting: number("--waiting", 1_000_000),
+        retries: number("--retries", 100_000),
+        tiers: number("--tiers", u64::MAX) as usize,
+    };
     let roles = runtime("router")?;
     let servers = Servers::start(&roles, value("--fsync").is_some_and(|v| v == "each"))?;
-    runtime("load")?.block_on(measure(&roles, &servers, waiting, retries))?;
+    runtime("load")?.block_on(measure(&roles, &servers, amounts))?;
     servers.stop(&roles)
 }
 
@@ -60,7 +77,12 @@ fn runtime(name: &str) -> Outcome<Runtime> {
         .build()?)
 }
 
-async fn measure(roles: &Runtime, servers: &Servers, waiting: u64, retries: u64) -> Outcome<()> {
+async fn measure(roles: &Runtime, servers: &Servers, amounts: Amounts) -> Outcome<()> {
+    let Amounts {
+        waiting,
+        retries,
+        tiers,
+    } = amounts;
     let (metrics, tasks, bus) = (Metrics::new(), Tasks::new(), &servers.bus);
     Admin::new(bus, &metrics)?
         .apply(&bus.topics.all(&servers.layout))
@@ -84,20 +106,35 @@ async fn measure(roles: &Runtime, servers: &Servers, waiting: u64, retries: u64)
     });
     let began = Instant::now();
     // Once through, so that what is made once is made.
-    let warm = climb(&producer, bus, began, retries / 100, 1, &mut deliveries).await?;
+    let climb_of = |count, run, tiers| Climb { count, run, tiers };
+    let warm = climb(
+        &producer,
+        bus,
+        began,
+        climb_of(retries / 100, 1, 1),
+        &mut deliveries,
+    )
+    .await?;
+    let warm: usize = warm.iter().map(Vec::len).sum();
     let before = resident_mib();
     for n in 0..waiting {
         send(&producer, waits(bus, n)).await?;
     }
     producer.flush(Duration::from_secs(60)).await?;
     let written = resident_mib();
-    let lateness = climb(&producer, bus, began, retries, 2, &mut deliveries).await?;
+    let short = bus
+        .topics
+        .retry
+        .iter()
+        .take_while(|tier| tier.delay.delay() <= LONGEST);
+    let all = climb_of(retries, 2, short.count().min(tiers));
+    let lateness = climb(&producer, bus, began, all, &mut deliveries).await?;
     let after = resident_mib();
     let mut report = Report::new("ladder");
     report
         .setting("waiting", waiting)
         .setting("retries", retries)
-        .setting("warm", warm.len());
+        .setting("warm", warm);
     for (name, value) in &servers.settings {
         report.setting(name, value);
     }
@@ -110,7 +147,8 @@ async fn measure(roles: &Runtime, servers: &Servers, waiting: u64, retries: u64)
             None,
         )
         .figure("resident after the retries", after, "MiB", None);
-    tell(&mut report, lateness, retries);
+    tell_tiers(&mut report, bus, &lateness);
+    tell(&mut report, lateness.concat(), retries);
     report.finish()?;
     stop.cancel();
     end.await??;
@@ -133,15 +171,22 @@ fn router(servers: &Servers, tasks: &Tasks) -> Outcome<Router> {
     Ok(Router::new(config, deps)?)
 }
 
+fn tell_tiers(report: &mut Report, bus: &BusConfig, lateness: &[Vec<i64>]) {
+    for (tier, lateness) in bus.topics.retry.iter().zip(lateness) {
+        let mut lateness = lateness.clone();
+        lateness.sort_unstable();
+        let of = format!(
+            "of {} after {:?}: lateness p99",
+            lateness.len(),
+            tier.delay.delay()
+        );
+        report.figure(&of, quantile(&lateness, 0.99), "ms", Some("<= 1000"));
+    }
+}
+
 fn tell(report: &mut Report, mut lateness: Vec<i64>, retries: u64) {
     lateness.sort_unstable();
     let early = lateness.iter().filter(|ms| **ms < 0).count();
-    let at = |quantile: f64| {
-        lateness
-            .get((lateness.len() as f64 * quantile) as usize)
-            .copied()
-            .unwrap_or(0) as f64
-    };
     report
         .figure(
             "came back",
@@ -150,8 +195,8 @@ fn tell(report: &mut Report, mut lateness: Vec<i64>, retries: u64) {
             Some(&format!(">= {retries}")),
         )
         .figure("early", early as f64, "", Some("<= 0"))
-        .figure("lateness p50", at(0.5), "ms", None)
-        .figure("lateness p99", at(0.99), "ms", Some("<= 1000"))
+        .figure("lateness p50", quantile(&lateness, 0.5), "ms", None)
+        .figure("lateness p99", quantile(&lateness, 0.99), "ms", Some("<= 1000"))
         .figure(
             "lateness, most",
             lateness.last().copied().unwrap_or(0) as f64,
@@ -170,36 +215,55 @@ fn tell(report: &mut Report, mut lateness: Vec<i64>, retries: u64) {
     }
 }
 
-/// Sends retries to the first tier, spread over some seconds, and takes their deliveries. Gives their lateness in
-/// milliseconds.
+/// Of sorted figures; 0 of none.
+fn quantile(sorted: &[i64], quantile: f64) -> f64 {
+    let at = (sorted.len() as f64 * quantile) as usize;
+    sorted.get(at).copied().unwrap_or(0) as f64
+}
+
+/// What climbs.
+struct Climb {
+    /// How many retries.
+    count: u64,
+    /// Tells their ids from those of another run.
+    run: u64,
+    /// To how many tiers, in turn, from the first.
+    tiers: usize,
+}
+
+/// Sends retries, spread over some seconds, and takes their deliveries. Gives their lateness in milliseconds, by tier.
 async fn climb(
     producer: &Producer,
     bus: &BusConfig,
     began: Instant,
-    count: u64,
-    run: u64,
+    climb: Climb,
     deliveries: &mut mpsc::Receiver<Vec<Record>>,
-) -> Outcome<Vec<i64>> {
-    let delay = bus.topics.retry[0].delay.delay();
+) -> Outcome<Vec<Vec<i64>>> {
+    let Climb { count, run, tiers } = climb;
     let begun = Instant::now();
-    let (mut lateness, mut sent) = (Vec::new(), 0);
+    let (mut lateness, mut came, mut sent) = (vec![Vec::new(); tiers], 0, 0);
     // A tenth of them a second: the storm is another benchmark.
     let per_tick = (count / 1_000).max(1);
     let mut ticks = tokio::time::interval(Duration::from_millis(10));
-    while (lateness.len() as u64) < count && begun.elapsed() < PATIENCE {
+    while came < count && begun.elapsed() < PATIENCE {
         tokio::select! {
             records = deliveries.recv() => {
                 let now = began.elapsed();
                 for record in records.ok_or("the reader ended")? {
-                    let at = record.value.as_ref().and_then(|value| sent_at(value));
-                    let late = at.map(|at| now.as_micros() as i64 - at as i64 - delay.as_micros() as i64);
-                    lateness.extend(late.map(|us| us.div_euclid(1_000)));
+                    let Some((tier, at)) = record.value.as_ref().and_then(|value| sent_at(value)) else {
+                        continue;
+                    };
+                    let due = Duration::from_micros(at) + bus.topics.retry[tier].delay.delay();
+                    let late = now.as_micros() as i64 - due.as_micros() as i64;
+                    lateness[tier].push(late.div_euclid(1_000));
+                    came += 1;
                 }
             }
             _ = ticks.tick(), if sent < count => {
                 for _ in 0..per_tick.min(count - sent) {
-                    let at = began.elapsed().as_micros().to_string();
-                    send(producer, record(bus, 0, (run << 32) + sent, &at)).await?;
+                    let tier = sent as usize % tiers;
+                    let content = format!("{tier} {}", began.elapsed().as_micros());
+                    send(producer, record(bus, tier, (run << 32) + sent, &content)).await?;
                     sent += 1;
                 }
             }
@@ -258,15 +322,12 @@ fn record(bus: &BusConfig, tier: usize, n: u64, content: &str) -> Outgoing {
     }
 }
 
-/// When the record of a delivery was sent, in microseconds of the run.
-fn sent_at(value: &[u8]) -> Option<u64> {
+/// To which tier the record of a delivery was sent, and when, in microseconds of the run.
+fn sent_at(value: &[u8]) -> Option<(usize, u64)> {
     let text = std::str::from_utf8(value).ok()?;
-    text.split("\"content\":\"")
-        .nth(1)?
-        .split('"')
-        .next()?
-        .parse()
-        .ok()
+    let content = text.split("\"content\":\"").nth(1)?.split('"').next()?;
+    let (tier, at) = content.split_once(' ')?;
+    Some((tier.parse().ok()?, at.parse().ok()?))
 }
 
 /// Of this process: router, broker and load.
