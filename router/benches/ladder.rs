@@ -1,8 +1,8 @@
 //! The ladder: how late retries come back, and what a great many that wait cost.
 //!
-//! In: `--waiting N --retries N --tiers N --fsync each|interval`, on the embedded broker and SQLite. Out: resident memory before
-//! and with N records on the last tier, and the lateness of N retries of every tier of at most two minutes, as a
-//! histogram.
+//! In: `--waiting N --retries N --tiers N --fsync each|interval`, on the embedded broker and SQLite. Out: resident
+//! memory before and with N records on the last tier, and the lateness of N retries of the tiers of at most two minutes,
+//! as a histogram.
 //! Always: the real router; lateness counts from a moment before the broker wrote the record, plus its delay, to its
 //! delivery's arrival at a reader: so it is never too small, and what is early by it is early.
 
@@ -106,15 +106,12 @@ async fn measure(roles: &Runtime, servers: &Servers, amounts: Amounts) -> Outcom
     });
     let began = Instant::now();
     // Once through, so that what is made once is made.
-    let climb_of = |count, run, tiers| Climb { count, run, tiers };
-    let warm = climb(
-        &producer,
-        bus,
-        began,
-        climb_of(retries / 100, 1, 1),
-        &mut deliveries,
-    )
-    .await?;
+    let once = Climb {
+        count: retries / 100,
+        run: 1,
+        tiers: 1,
+    };
+    let warm = climb(&producer, bus, began, once, &mut deliveries).await?;
     let warm: usize = warm.iter().map(Vec::len).sum();
     let before = resident_mib();
     for n in 0..waiting {
@@ -127,8 +124,12 @@ async fn measure(roles: &Runtime, servers: &Servers, amounts: Amounts) -> Outcom
         .retry
         .iter()
         .take_while(|tier| tier.delay.delay() <= LONGEST);
-    let all = climb_of(retries, 2, short.count().min(tiers));
-    let lateness = climb(&producer, bus, began, all, &mut deliveries).await?;
+    let all = Climb {
+        count: retries,
+        run: 2,
+        tiers: short.count().min(tiers).max(1),
+    };
+    let mut lateness = climb(&producer, bus, began, all, &mut deliveries).await?;
     let after = resident_mib();
     let mut report = Report::new("ladder");
     report
@@ -147,7 +148,7 @@ async fn measure(roles: &Runtime, servers: &Servers, amounts: Amounts) -> Outcom
             None,
         )
         .figure("resident after the retries", after, "MiB", None);
-    tell_tiers(&mut report, bus, &lateness);
+    tell_tiers(&mut report, bus, &mut lateness);
     tell(&mut report, lateness.concat(), retries);
     report.finish()?;
     stop.cancel();
@@ -171,16 +172,15 @@ fn router(servers: &Servers, tasks: &Tasks) -> Outcome<Router> {
     Ok(Router::new(config, deps)?)
 }
 
-fn tell_tiers(report: &mut Report, bus: &BusConfig, lateness: &[Vec<i64>]) {
+fn tell_tiers(report: &mut Report, bus: &BusConfig, lateness: &mut [Vec<i64>]) {
     for (tier, lateness) in bus.topics.retry.iter().zip(lateness) {
-        let mut lateness = lateness.clone();
         lateness.sort_unstable();
         let of = format!(
             "of {} after {:?}: lateness p99",
             lateness.len(),
             tier.delay.delay()
         );
-        report.figure(&of, quantile(&lateness, 0.99), "ms", Some("<= 1000"));
+        report.figure(&of, quantile(lateness, 0.99), "ms", Some("<= 1000"));
     }
 }
 

@@ -7,7 +7,7 @@ use std::{fmt, str::FromStr, time::Duration};
 
 use carillon_chassis::clock::Clock;
 use carillon_schemas::topics::Tier;
-use carillon_testkit::chaos::{Ground, Kind, Limits, Report, Round, seeded::SeededBug};
+use carillon_testkit::chaos::{Fault, Ground, Kind, Limits, Plan, Report, Round, seeded::SeededBug};
 
 /// Minutes of load without `MINUTES`.
 const MINUTES: f64 = 10.0;
@@ -17,18 +17,8 @@ const KINDS: &str = "priority,user,ttl,collapse,acked,unacked,scheduled,too_larg
 const LADDER: [&str; 4] = ["1s", "2s", "4s", "8s"];
 /// In `KINDS`, the hostile producer; all others are kinds of notifications.
 const POISON: &str = "poison";
-/// What a fault in `FAULTS` consists of.
-const FAULT_WORDS: [&str; 9] = [
-    "kill",
-    "pause",
-    "restart",
-    "ingest",
-    "router",
-    "fanout",
-    "broker",
-    "cassandra",
-    "up",
-];
+/// Rounds among which each fault of `FAULTS` must be.
+const LOOKED_AT: usize = 1_000;
 
 /// The settings of a run.
 #[derive(Debug, Clone)]
@@ -78,14 +68,24 @@ impl Settings {
         }
     }
 
-    /// Whether a round strikes with nothing but the faults that were asked for.
-    pub(crate) fn strikes(&self, round: &Round) -> bool {
-        let asked = |action: &str, kind: &str| {
-            let says = |words: &Vec<String>| words.iter().all(|word| word == action || word == kind);
-            self.faults.is_empty() || self.faults.iter().any(says)
-        };
-        let mut faults = round.faults.iter();
-        faults.all(|fault| asked(fault.action.as_str(), fault.target.kind()))
+    /// The rounds that strike with nothing but the faults that were asked for.
+    pub(crate) fn plan(&self) -> impl Iterator<Item = Round> + use<> {
+        let plan = Plan::new(self.seed, self.ground);
+        for words in &self.faults {
+            let mut faults = plan.clone().take(LOOKED_AT).flat_map(|round| round.faults);
+            let comes = faults.any(|fault| is(words, &fault));
+            assert!(
+                comes,
+                "FAULTS: no fault is `{}` on {:?}",
+                words.join(" "),
+                self.ground
+            );
+        }
+        let asked = self.faults.clone();
+        plan.filter(move |round| {
+            let is_asked = |fault: &Fault| asked.iter().any(|words| is(words, fault));
+            asked.is_empty() || round.faults.iter().all(is_asked)
+        })
     }
 
     /// The tiers of the ladder.
@@ -120,16 +120,14 @@ impl fmt::Display for Settings {
 /// `kill broker,pause`: faults by comma, their words by space.
 fn faults(text: &str) -> Vec<Vec<String>> {
     let faults = text.split(',').filter(|fault| !fault.trim().is_empty());
-    let word = |word: &str| {
-        assert!(
-            FAULT_WORDS.contains(&word),
-            "FAULTS: {word} is none of {FAULT_WORDS:?}"
-        );
-        word.to_owned()
-    };
-    faults
-        .map(|fault| fault.split_whitespace().map(word).collect())
-        .collect()
+    let words = |fault: &str| fault.split_whitespace().map(str::to_owned).collect();
+    faults.map(words).collect()
+}
+
+/// Whether these words say what a fault is.
+fn is(words: &[String], fault: &Fault) -> bool {
+    let says = [fault.action.as_str(), fault.target.kind()];
+    words.iter().all(|word| says.contains(&word.as_str()))
 }
 
 fn number<T: FromStr>(name: &str) -> Option<T> {
