@@ -46,6 +46,8 @@ pub(crate) struct Overflow {
     kept: Kept,
     /// To be written to the overflow, in order.
     spilled: VecDeque<Item>,
+    /// How many records of a partition are being written there.
+    writing: HashMap<i32, usize>,
     /// Partitions whose overflow is to be looked through.
     asked: VecDeque<TakeOver>,
 }
@@ -53,6 +55,12 @@ pub(crate) struct Overflow {
 /// A partition that is here.
 struct Owned {
     number: u64,
+    /// How many records that went before it was taken over are still being written to its overflow. It is not
+    /// looked through before they stand there: they would be found beside the scan, and what stood before them in the
+    /// notifications partition would follow them.
+    former: usize,
+    /// Where the follower begins, when it is known and what is `former` is waited for.
+    begun: Option<i64>,
     /// Records of the notifications partition whose way is not known yet.
     pending: VecDeque<Item>,
     /// How far the notifications partition is read when they are on their way.
@@ -72,6 +80,7 @@ impl Overflow {
             taken: 0,
             kept: Kept::default(),
             spilled: VecDeque::new(),
+            writing: HashMap::new(),
             asked: VecDeque::new(),
         }
     }
@@ -83,6 +92,8 @@ impl Overflow {
             self.taken += 1;
             let owned = Owned {
                 number: self.taken,
+                former: self.writing.get(&partition).copied().unwrap_or(0),
+                begun: None,
                 pending: VecDeque::new(),
                 heard: 0,
                 following: VecDeque::new(),
@@ -95,16 +106,26 @@ impl Overflow {
     /// The follower is at what is committed of these.
     pub(crate) fn begun(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions.iter().map(|p| p.partition) {
-            let owned = self.owned.get(&partition);
             let from = self.sources.follower.begun_at(partition);
-            if let (Some(owned), Some(from)) = (owned, from) {
-                let number = owned.number;
-                self.asked.push_back(TakeOver {
-                    partition,
-                    number,
-                    from,
-                });
+            if let Some(owned) = self.owned.get_mut(&partition) {
+                owned.begun = from.or(owned.begun);
             }
+            self.ask(partition);
+        }
+    }
+
+    /// Asks what the overflow of a partition holds, once the follower has begun and nothing older is on its way there.
+    fn ask(&mut self, partition: i32) {
+        if let Some(owned) = self.owned.get_mut(&partition)
+            && owned.former == 0
+            && let Some(from) = owned.begun.take()
+        {
+            let number = owned.number;
+            self.asked.push_back(TakeOver {
+                partition,
+                number,
+                from,
+            });
         }
     }
 
@@ -289,12 +310,27 @@ impl Overflow {
             tenant,
             offset,
         } = placed;
-        self.ledger.placed(*partition, tenant, *offset);
+        if let Some(writing) = self.writing.get_mut(partition) {
+            *writing -= 1;
+            if *writing == 0 {
+                self.writing.remove(partition);
+            }
+        }
+        // They are written in order, so those of before come first.
+        match self.owned.get_mut(partition) {
+            Some(owned) if owned.former > 0 => {
+                owned.former -= 1;
+                self.ask(*partition);
+            }
+            _ => self.ledger.placed(*partition, tenant, *offset),
+        }
     }
 
     /// The next record to be written to the overflow.
     pub(crate) fn next_spilled(&mut self) -> Option<Item> {
-        self.spilled.pop_front()
+        let item = self.spilled.pop_front()?;
+        *self.writing.entry(item.record.partition).or_default() += 1;
+        Some(item)
     }
 
     /// Whether a record waits to be written to the overflow.
