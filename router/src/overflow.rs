@@ -61,6 +61,8 @@ struct Owned {
     former: usize,
     /// Where the follower begins, when it is known and what is `former` is waited for.
     begun: Option<i64>,
+    /// Whether the follower has begun: what it hands over before was read for the ownership before, and is read again.
+    follows: bool,
     /// Records of the notifications partition whose way is not known yet.
     pending: VecDeque<Item>,
     /// How far the notifications partition is read when they are on their way.
@@ -94,6 +96,7 @@ impl Overflow {
                 number: self.taken,
                 former: self.writing.get(&partition).copied().unwrap_or(0),
                 begun: None,
+                follows: false,
                 pending: VecDeque::new(),
                 heard: 0,
                 following: VecDeque::new(),
@@ -109,6 +112,7 @@ impl Overflow {
             let from = self.sources.follower.begun_at(partition);
             if let Some(owned) = self.owned.get_mut(&partition) {
                 owned.begun = from.or(owned.begun);
+                owned.follows = true;
             }
             self.ask(partition);
         }
@@ -260,8 +264,8 @@ impl Overflow {
     /// A record of the overflow.
     pub(crate) fn follow(&mut self, item: Item) {
         match self.owned.get_mut(&item.record.partition) {
-            Some(owned) => owned.following.push_back(item),
-            None => self.sources.let_go(&item.record, &item.source),
+            Some(owned) if owned.follows => owned.following.push_back(item),
+            _ => self.sources.let_go(&item.record, &item.source),
         }
     }
 
