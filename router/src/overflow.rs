@@ -59,10 +59,8 @@ struct Owned {
     /// looked through before they stand there: they would be found beside the scan, and what stood before them in the
     /// notifications partition would follow them.
     former: usize,
-    /// Where the follower begins, when it is known and what is `former` is waited for.
+    /// Where the follower began. What it hands over before was read for the ownership before, and is read again.
     begun: Option<i64>,
-    /// Whether the follower has begun: what it hands over before was read for the ownership before, and is read again.
-    follows: bool,
     /// Records of the notifications partition whose way is not known yet.
     pending: VecDeque<Item>,
     /// How far the notifications partition is read when they are on their way.
@@ -96,7 +94,6 @@ impl Overflow {
                 number: self.taken,
                 former: self.writing.get(&partition).copied().unwrap_or(0),
                 begun: None,
-                follows: false,
                 pending: VecDeque::new(),
                 heard: 0,
                 following: VecDeque::new(),
@@ -110,19 +107,18 @@ impl Overflow {
     pub(crate) fn begun(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions.iter().map(|p| p.partition) {
             let from = self.sources.follower.begun_at(partition);
-            if let Some(owned) = self.owned.get_mut(&partition) {
-                owned.begun = from.or(owned.begun);
-                owned.follows = true;
+            if let (Some(owned), Some(from)) = (self.owned.get_mut(&partition), from) {
+                owned.begun = Some(from);
+                self.ask(partition);
             }
-            self.ask(partition);
         }
     }
 
     /// Asks what the overflow of a partition holds, once the follower has begun and nothing older is on its way there.
     fn ask(&mut self, partition: i32) {
-        if let Some(owned) = self.owned.get_mut(&partition)
+        if let Some(owned) = self.owned.get(&partition)
             && owned.former == 0
-            && let Some(from) = owned.begun.take()
+            && let Some(from) = owned.begun
         {
             let number = owned.number;
             self.asked.push_back(TakeOver {
@@ -264,7 +260,7 @@ impl Overflow {
     /// A record of the overflow.
     pub(crate) fn follow(&mut self, item: Item) {
         match self.owned.get_mut(&item.record.partition) {
-            Some(owned) if owned.follows => owned.following.push_back(item),
+            Some(owned) if owned.begun.is_some() => owned.following.push_back(item),
             _ => self.sources.let_go(&item.record, &item.source),
         }
     }
@@ -316,9 +312,6 @@ impl Overflow {
         } = placed;
         if let Some(writing) = self.writing.get_mut(partition) {
             *writing -= 1;
-            if *writing == 0 {
-                self.writing.remove(partition);
-            }
         }
         // They are written in order, so those of before come first.
         match self.owned.get_mut(partition) {
