@@ -100,7 +100,7 @@ impl Default for Batching {
             spilled: 1_024,
             persisted: 2,
             window: 8,
-            acknowledged: 4,
+            acknowledged: 32,
         }
     }
 }

@@ -37,8 +37,8 @@ pub(crate) struct DeadLetters {
 
 impl DeadLetters {
     /// Writes those that are to become dead letters; gives their rows.
-    pub(crate) async fn write(&self, ended: &[Ended], at_ms: u64) -> Vec<DeadLetter> {
-        let dead: Vec<_> = ended.iter().filter_map(dead).collect();
+    pub(crate) async fn write(&self, ended: &[&Ended], at_ms: u64) -> Vec<DeadLetter> {
+        let dead: Vec<_> = ended.iter().copied().filter_map(dead).collect();
         let Some((first, reason)) = dead.first() else {
             return Vec::new();
         };

@@ -28,8 +28,8 @@ use crate::{
 };
 pub(crate) use rows::Rows;
 
-/// Most batches that share one write to the store.
-const BATCHES_PER_WRITE: usize = 8;
+/// Most batches that are settled together. What is on the way is bounded in records.
+const BATCHES_AT_ONCE: usize = 32;
 
 /// The room.
 pub(crate) struct Settle {
@@ -51,7 +51,7 @@ impl Settle {
     pub(crate) async fn run(&self, mut acknowledged: mpsc::Receiver<Acknowledged>) {
         while let Some(first) = acknowledged.recv().await {
             let mut batches = vec![first];
-            while batches.len() < BATCHES_PER_WRITE
+            while batches.len() < BATCHES_AT_ONCE
                 && let Ok(next) = acknowledged.try_recv()
             {
                 batches.push(next);
@@ -70,9 +70,10 @@ impl Settle {
             works.push(work);
         }
         self.record(&rows).await;
+        let ended: Vec<_> = works.iter().flat_map(|work| &work.ended).collect();
+        self.end(&ended, at_ms).await;
+        self.unschedule(&works).await;
         for work in works {
-            self.end(&work.ended, at_ms).await;
-            self.unschedule(&work).await;
             self.finish(work);
         }
     }
@@ -91,9 +92,10 @@ impl Settle {
         told("dispatched", &refused);
     }
 
-    /// What the verdicts ask for, each durable before the next: first where the record is from now on, then what
-    /// is said about it.
-    async fn end(&self, ended: &[Ended], at_ms: u64) {
+    /// What the verdicts of all batches at hand ask for, each durable before the next: first where a record is from
+    /// now on, then what is said about it. Together, because a tenant of which everything fails comes in small
+    /// batches, and everybody's deliveries would wait for three round trips of each.
+    async fn end(&self, ended: &[&Ended], at_ms: u64) {
         if ended.iter().all(|ended| ended.end == End::Done) {
             return;
         }
@@ -136,7 +138,7 @@ impl Settle {
     }
 
     /// Those that wait for their next attempt, onto their tiers.
-    async fn retry(&self, ended: &[Ended]) {
+    async fn retry(&self, ended: &[&Ended]) {
         let now_ms = self.clock.unix_ms();
         let mut records = Vec::new();
         for Ended { way, end, .. } in ended {
@@ -151,13 +153,13 @@ impl Settle {
     }
 
     /// What came from the schedule is taken out of it, unless it waits there again.
-    async fn unschedule(&self, work: &Work) {
-        let rows = self.rows.done(work);
+    async fn unschedule(&self, works: &[Work]) {
+        let rows: Vec<_> = works.iter().flat_map(|work| self.rows.done(work)).collect();
         told(
             "unscheduled",
             &self.write(&rows, |rows| self.store.unschedule(rows)).await,
         );
-        for way in work.all_ways() {
+        for way in works.iter().flat_map(Work::all_ways) {
             if let Source::Schedule(place) = &way.source {
                 self.schedule.settled(place);
             }

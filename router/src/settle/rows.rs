@@ -47,8 +47,8 @@ impl Rows {
     }
 
     /// The schedule's rows of those that wait for their moment.
-    pub(crate) fn scheduled(&self, ended: &[Ended]) -> Vec<Scheduled> {
-        let row = |ended: &Ended| match (&ended.end, &ended.new) {
+    pub(crate) fn scheduled(&self, ended: &[&Ended]) -> Vec<Scheduled> {
+        let row = |ended: &&Ended| match (&ended.end, &ended.new) {
             (End::Scheduled { due_ms }, Some(new)) => Some(Scheduled {
                 partition: self.home(&ended.way.record),
                 due_at_ms: *due_ms,
@@ -74,8 +74,8 @@ impl Rows {
 
     /// What became of those that were not dispatched, first of those that wait for their next attempt. (That they
     /// are dead is told with their dead letters.)
-    pub(crate) fn facts(&self, ended: &[Ended], at_ms: u64) -> (Vec<Fact>, Vec<Fact>) {
-        let fact = |ended: &Ended| {
+    pub(crate) fn facts(&self, ended: &[&Ended], at_ms: u64) -> (Vec<Fact>, Vec<Fact>) {
+        let fact = |ended: &&Ended| {
             let new = ended.new.as_ref()?;
             Some(Fact {
                 tenant: new.envelope.tenant_id.clone(),
@@ -161,7 +161,7 @@ mod tests {
 
     #[test]
     fn a_fact_stands_in_the_redrive_and_the_attempt_of_its_record() {
-        let (_, facts) = rows().facts(&[ended(End::Expired), ended(End::Done)], 9);
+        let (_, facts) = rows().facts(&[&ended(End::Expired), &ended(End::Done)], 9);
         let [fact] = &facts[..] else { panic!("{facts:?}") };
         let stamp = Stamp {
             redrive: 1,
@@ -209,6 +209,6 @@ mod tests {
         );
         let mut again = ended(End::Scheduled { due_ms: 5 });
         again.way.travel = Travel::begins(0);
-        assert_eq!(rows().scheduled(&[again]), [row]);
+        assert_eq!(rows().scheduled(&[&again]), [row]);
     }
 }
