@@ -49,7 +49,7 @@ pub(crate) struct Ways {
     pub(crate) begun: mpsc::Sender<Work>,
     /// Records that do not fit their lane. When it is full, they wait in the intake, and in the end the consumer.
     pub(crate) spilled: mpsc::Sender<Item>,
-    pub(crate) placed: mpsc::Receiver<Placed>,
+    pub(crate) placed: mpsc::Receiver<Vec<Placed>>,
     pub(crate) asked: mpsc::Sender<TakeOver>,
     pub(crate) found: mpsc::Receiver<Found>,
 }
@@ -86,7 +86,7 @@ impl Listen {
                 event = inlets.redrive.recv() => self.hear(Of::Redrive, some(event)?, &mut intake),
                 event = inlets.ladder.recv() => self.hear(Of::Ladder, some(event)?, &mut intake),
                 event = inlets.overflow.recv() => self.hear(Of::Overflow, some(event)?, &mut intake),
-                Some(placed) = ways.placed.recv() => intake.overflow().placed(&placed),
+                Some(placed) = ways.placed.recv() => placed.iter().for_each(|placed| intake.overflow().placed(placed)),
                 Some(found) = ways.found.recv() => intake.hear_found(found),
                 Ok(place) = ways.spilled.reserve(), if intake.overflow().is_spilling() => {
                     put(place, intake.overflow().next_spilled());

@@ -10,12 +10,12 @@ mod take_over;
 mod write;
 
 use std::{
-    collections::{HashMap, HashSet, VecDeque},
+    collections::{HashMap, VecDeque},
     sync::Arc,
 };
 
 use carillon_bus::{Record, TopicPartition};
-use carillon_schemas::headers;
+use carillon_schemas::{TenantId, headers};
 use tokio::time::Instant;
 
 use crate::{
@@ -65,8 +65,8 @@ struct Owned {
     pending: VecDeque<Item>,
     /// How far the notifications partition is read when they are on their way.
     heard: i64,
-    /// Records of the overflow that may not be handed on yet.
-    following: VecDeque<Item>,
+    /// Records of the overflow that may not be handed on yet, each tenant's in order.
+    following: HashMap<TenantId, VecDeque<Item>>,
 }
 
 impl Overflow {
@@ -96,7 +96,7 @@ impl Overflow {
                 begun: None,
                 pending: VecDeque::new(),
                 heard: 0,
-                following: VecDeque::new(),
+                following: HashMap::new(),
             };
             self.owned.insert(partition, owned);
         }
@@ -135,11 +135,10 @@ impl Overflow {
         for partition in partitions {
             self.ledger.revoked(*partition);
             let owned = self.owned.remove(partition);
-            gone.extend(
-                owned
-                    .into_iter()
-                    .flat_map(|owned| owned.pending.into_iter().chain(owned.following)),
-            );
+            if let Some(owned) = owned {
+                gone.extend(owned.pending);
+                gone.extend(owned.following.into_values().flatten());
+            }
         }
         gone.extend(self.kept.drop_partitions(partitions));
         self.sources.unfollow(partitions);
@@ -260,32 +259,36 @@ impl Overflow {
     /// A record of the overflow.
     pub(crate) fn follow(&mut self, item: Item) {
         match self.owned.get_mut(&item.record.partition) {
-            Some(owned) if owned.begun.is_some() => owned.following.push_back(item),
+            Some(owned) if owned.begun.is_some() => {
+                let tenant = item.tenant().clone();
+                owned.following.entry(tenant).or_default().push_back(item);
+            }
             _ => self.sources.let_go(&item.record, &item.source),
         }
     }
 
     /// Hands on what may be handed on of the overflow and fits its lane, and what need not be kept back any longer.
-    /// Who does not fit lets others pass.
+    /// Who does not fit lets others pass. Only the first of each tenant is looked at: this is asked at every event.
     pub(crate) fn advance(&mut self, lanes: &mut Lanes) {
         for (&partition, owned) in &mut self.owned {
             if owned.following.is_empty() || !self.ledger.is_ready(partition) {
                 continue;
             }
-            let mut waits = HashSet::new();
-            for item in std::mem::take(&mut owned.following) {
-                let (offset, place) = (item.record.offset, place_of(&item.record, &self.notifications));
-                let may = !waits.contains(item.tenant())
-                    && self.ledger.may_follow(partition, offset, place)
-                    && !lanes.is_full(item.tenant(), item.class(), item.bytes());
-                if may {
-                    self.ledger.handed_on(partition, item.tenant(), offset);
-                    lanes.push(item, Instant::now());
-                } else {
-                    waits.insert(item.tenant().clone());
-                    owned.following.push_back(item);
+            owned.following.retain(|tenant, items| {
+                while let Some(item) = items.front() {
+                    let (offset, place) = (item.record.offset, place_of(&item.record, &self.notifications));
+                    let may = self.ledger.may_follow(partition, offset, place)
+                        && !lanes.is_full(tenant, item.class(), item.bytes());
+                    if !may {
+                        break;
+                    }
+                    self.ledger.handed_on(partition, tenant, offset);
+                    if let Some(item) = items.pop_front() {
+                        lanes.push(item, Instant::now());
+                    }
                 }
-            }
+                !items.is_empty()
+            });
         }
         for partition in self.kept.partitions() {
             self.leave(partition, lanes);

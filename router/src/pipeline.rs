@@ -49,7 +49,7 @@ impl Pipeline {
         shutdown: &CancellationToken,
     ) -> Result<(), RouterError> {
         let (spilled, to_overflow) = mpsc::channel(self.batching.spilled);
-        let (placed, were_placed) = mpsc::channel(self.batching.spilled);
+        let (placed, were_placed) = mpsc::channel(1);
         let (asked, to_take_over) = mpsc::channel(1);
         let (found, were_found) = mpsc::channel(1);
         let (begun, to_store) = mpsc::channel(1);

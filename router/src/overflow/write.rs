@@ -31,21 +31,21 @@ pub(crate) struct Placed {
 
 impl Writer {
     /// Writes until there are no more.
-    pub(crate) async fn run(&self, mut spilled: mpsc::Receiver<Item>, placed: mpsc::Sender<Placed>) {
+    pub(crate) async fn run(&self, mut spilled: mpsc::Receiver<Item>, placed: mpsc::Sender<Vec<Placed>>) {
         let mut items = Vec::with_capacity(AT_ONCE);
         while spilled.recv_many(&mut items, AT_ONCE).await > 0 {
             let records: Vec<_> = items.iter().map(|item| self.outgoing(item)).collect();
             let acks = self.moves.write(Site::Overflow, &records).await;
             self.meters.overflowed.inc_by(items.len() as u64);
-            for (item, ack) in items.drain(..).zip(acks) {
-                let told = Placed {
-                    partition: ack.partition,
-                    tenant: item.tenant().clone(),
-                    offset: ack.offset,
-                };
-                // Told first: who reads the next record of the tenant must know of this one. When nobody listens any
-                // more, nobody reads.
-                let _ = placed.send(told).await;
+            let stand = items.iter().zip(acks).map(|(item, ack)| Placed {
+                partition: ack.partition,
+                tenant: item.tenant().clone(),
+                offset: ack.offset,
+            });
+            // Told first: who reads the next record of a tenant must know of these. When nobody listens any more,
+            // nobody reads.
+            let _ = placed.send(stand.collect()).await;
+            for item in items.drain(..) {
                 self.sources.finish(&item.record, &item.source);
             }
         }
