@@ -44,8 +44,9 @@ impl Questions {
             for ((at, _), head) in asked.into_iter().zip(heads) {
                 let way = &mut work.ways[at];
                 way.head = head;
-                if let (Source::Schedule(_), Some(head)) = (&way.source, head) {
-                    way.travel = way.travel.waited(head.stamp);
+                let settled = head.and_then(|head| head.settled);
+                if let (Source::Schedule(_), Some(stamp)) = (&way.source, settled) {
+                    way.travel = way.travel.waited(stamp);
                     work.news[at].attempt = way.travel.attempt;
                     work.news[at].redrive = way.travel.redrive;
                 }

@@ -137,16 +137,20 @@ pub(crate) fn too_many_hops(travel: &Travel) -> Option<Poison> {
     })
 }
 
-/// Whether what this record asks for was done before, in the same redrive or a later one.
+/// Whether what this record asks for was done before, in the same redrive or a later one. A receipt does not say so: a
+/// socket may have taken the delivery of a router that died before its check was written.
 fn was_handled(head: Head, travel: &Travel) -> bool {
     if travel.check && head.acked_at.is_some() {
         return true;
     }
-    let Stamp {
+    let Some(Stamp {
         redrive,
         attempt,
         status,
-    } = head.stamp;
+    }) = head.settled
+    else {
+        return false;
+    };
     if redrive != travel.redrive {
         return redrive > travel.redrive;
     }

@@ -95,6 +95,9 @@ pub struct DeadLetter {
 pub struct Head {
     /// The highest fact.
     pub stamp: Stamp,
+    /// The highest fact that is not a receipt. A socket may take a delivery before all that belongs to its dispatch is
+    /// durable, and its receipt may be here before that; what a router says of a dispatch is not.
+    pub settled: Option<Stamp>,
     /// When a socket first took its bytes, over all attempts and redrives.
     pub first_delivered_at: Option<u64>,
     /// When a client first acknowledged it, over all attempts and redrives.

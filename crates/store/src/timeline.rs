@@ -51,6 +51,7 @@ pub(crate) fn head(facts: impl Iterator<Item = (Stamp, u64)>) -> Option<Head> {
     facts.fold(None, |head: Option<Head>, (stamp, at)| {
         let mut head = head.unwrap_or(Head {
             stamp,
+            settled: None,
             first_delivered_at: None,
             acked_at: None,
         });
@@ -58,7 +59,7 @@ pub(crate) fn head(facts: impl Iterator<Item = (Stamp, u64)>) -> Option<Head> {
         match stamp.status {
             Status::Delivered => head.first_delivered_at = earlier(head.first_delivered_at, at),
             Status::Acknowledged => head.acked_at = earlier(head.acked_at, at),
-            _ => {}
+            _ => head.settled = head.settled.max(Some(stamp)),
         }
         Some(head)
     })

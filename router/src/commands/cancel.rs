@@ -128,12 +128,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn head(status: Status) -> Head {
+        let stamp = Stamp {
+            redrive: 1,
+            attempt: 2,
+            status,
+        };
         Head {
-            stamp: Stamp {
-                redrive: 1,
-                attempt: 2,
-                status,
-            },
+            stamp,
+            settled: Some(stamp),
             first_delivered_at: None,
             acked_at: None,
         }

@@ -18,12 +18,13 @@ pub(super) enum Decision {
     Hand(Bytes),
 }
 
-/// The policy.
+/// The policy. What sockets took is not what a router has settled: a crash may have come between.
 pub(super) fn decide(bytes: Option<Bytes>, head: Option<&Head>, due_at_ms: u64, now_ms: u64) -> Decision {
     if due_at_ms > now_ms {
         return Decision::Wait;
     }
-    match (head.map(|head| head.stamp.status), bytes) {
+    let settled = head.and_then(|head| head.settled);
+    match (settled.map(|stamp| stamp.status), bytes) {
         (Some(Status::Cancelled), _) => Decision::TakeOut("cancelled"),
         // Dispatched, or ended otherwise; a crash left its row.
         (Some(status), _) if status >= Status::Dispatched => Decision::TakeOut("handled"),
@@ -39,12 +40,14 @@ mod tests {
     use proptest::prelude::*;
 
     fn head(status: Status) -> Head {
+        let stamp = Stamp {
+            redrive: 0,
+            attempt: 1,
+            status,
+        };
         Head {
-            stamp: Stamp {
-                redrive: 0,
-                attempt: 1,
-                status,
-            },
+            stamp,
+            settled: Some(stamp),
             first_delivered_at: None,
             acked_at: None,
         }

@@ -39,7 +39,8 @@ impl Cluster {
     }
 }
 
-/// R1: accepted is delivered-visible, dead, or told as expired or collapsed.
+/// R1: accepted is delivered-visible, dead, or told as expired or collapsed; what nobody acknowledges is not done with
+/// when it is delivered.
 fn everything_has_a_fate(world: &mut World) {
     let dead: BTreeSet<Bytes> = world
         .log
@@ -52,11 +53,12 @@ fn everything_has_a_fate(world: &mut World) {
         .filter_map(|record| record.headers.text(headers::ID)?.parse().ok())
         .collect();
     let mut lost = Vec::new();
-    for sent in &world.sent {
+    for (number, sent) in world.sent.iter().enumerate() {
         let row = world.store.row(&sent.tenant, sent.id);
         let told = row.is_some_and(|row| row.has(Status::Expired) || row.has(Status::Collapsed));
         let dispatched = row.is_some_and(|row| row.has(Status::Dispatched) && row.bytes.is_some());
-        let visible = delivered.contains(&sent.id) && dispatched;
+        let awaited = sent.kind == (Kind::RequireAck { acked: false }) && !world.damaged.contains(&number);
+        let visible = delivered.contains(&sent.id) && dispatched && !awaited;
         if !visible && !told && !dead.contains(&sent.value) {
             lost.push(format!(
                 "{} ({:?}, {:?}) has no fate",

@@ -34,10 +34,10 @@ pub(super) struct Client {
     pub(super) online: bool,
 }
 
-/// All of them, and what they acknowledged that the store has not heard of.
+/// All of them, and what sockets took and clients acknowledged that the store has not heard of.
 pub(super) struct Clients {
     pub(super) all: Vec<Client>,
-    acks: VecDeque<(TenantId, NotificationId, Stamp)>,
+    receipts: VecDeque<(TenantId, NotificationId, Stamp)>,
 }
 
 impl Clients {
@@ -58,7 +58,7 @@ impl Clients {
         }
         Self {
             all,
-            acks: VecDeque::new(),
+            receipts: VecDeque::new(),
         }
     }
 
@@ -80,6 +80,9 @@ impl Clients {
             }
             _ => {
                 self.pull(world, at, 5);
+                if world.rng.chance(50) {
+                    self.tell(world, 15);
+                }
             }
         }
     }
@@ -127,30 +130,31 @@ impl Clients {
             if !mine || !client.seen.insert((id, got.delivery)) {
                 continue;
             }
-            if sent.kind == (Kind::RequireAck { acked: true }) {
+            let acked = sent.kind == (Kind::RequireAck { acked: true });
+            for status in [Some(Status::Delivered), acked.then_some(Status::Acknowledged)] {
+                let Some(status) = status else { continue };
                 let stamp = Stamp {
                     redrive: got.redrive,
                     attempt: got.attempt,
-                    status: Status::Acknowledged,
+                    status,
                 };
-                self.acks.push_back((client.tenant.clone(), id, stamp));
+                self.receipts.push_back((client.tenant.clone(), id, stamp));
             }
             client.got.push(got);
         }
         taken > 0
     }
 
-    /// An acknowledgement reaches the store, or is lost on its way.
-    pub(super) fn acknowledge(&mut self, world: &mut World, lost: u64) -> bool {
-        if world.faults.store_down {
+    /// Receipts reach the store, or are lost on their way.
+    pub(super) fn tell(&mut self, world: &mut World, lost: u64) -> bool {
+        if world.faults.store_down || self.receipts.is_empty() {
             return false;
         }
-        let Some((tenant, id, stamp)) = self.acks.pop_front() else {
-            return false;
-        };
-        if !world.rng.chance(lost) {
-            let now = world.now_ms;
-            world.store.note(&tenant, id, stamp, now);
+        for (tenant, id, stamp) in self.receipts.drain(..) {
+            if !world.rng.chance(lost) {
+                let now = world.now_ms;
+                world.store.note(&tenant, id, stamp, now);
+            }
         }
         true
     }

@@ -80,7 +80,7 @@ impl Cluster {
             }
             40..58 => self.clients.step(&mut self.world),
             58..66 => {
-                self.clients.acknowledge(&mut self.world, 15);
+                self.clients.tell(&mut self.world, 15);
             }
             66..76 => {
                 let most = [50, 1_000, 6_000, 40_000, 700_000];
@@ -400,7 +400,7 @@ impl Cluster {
                 }
             }
             any |= self.clients.catch_up(&mut self.world);
-            any |= self.clients.acknowledge(&mut self.world, 15);
+            any |= self.clients.tell(&mut self.world, 15);
             any |= self.job_step();
             // A question that found nothing may have closed a breaker: twice nothing is nothing.
             idle = if any { 0 } else { idle + 1 };

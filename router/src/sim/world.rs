@@ -10,7 +10,10 @@ use std::{
 
 use bytes::Bytes;
 use carillon_bus::{Outgoing, Record, SendError, TopicPartition, offsets::note};
-use carillon_schemas::{NotificationId, TenantId, headers, status::Status};
+use carillon_schemas::{
+    NotificationId, TenantId, headers,
+    status::{Stamp, Status},
+};
 use carillon_store::StoreError;
 
 use super::{
@@ -256,9 +259,9 @@ impl World {
         let head = self.store.head(tenant, id);
         let later = head.is_some_and(|head| {
             let before = (travel.redrive, travel.attempt);
-            head.acked_at.is_some()
-                || head.stamp.status >= Status::Dispatched
-                || (head.stamp.redrive, head.stamp.attempt) > before
+            let settled =
+                |stamp: Stamp| stamp.status >= Status::Dispatched || (stamp.redrive, stamp.attempt) > before;
+            head.acked_at.is_some() || head.settled.is_some_and(settled)
         });
         if later {
             self.did(by, Effect::Done);

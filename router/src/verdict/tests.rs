@@ -26,15 +26,22 @@ fn alone(travel: &Travel, now_ms: u64) -> Verdict {
 }
 
 fn head(redrive: u8, attempt: u8, status: Status) -> Head {
+    let stamp = Stamp {
+        redrive,
+        attempt,
+        status,
+    };
     Head {
-        stamp: Stamp {
-            redrive,
-            attempt,
-            status,
-        },
+        stamp,
+        settled: (!is_receipt(status)).then_some(stamp),
         first_delivered_at: None,
         acked_at: None,
     }
+}
+
+/// Whether sockets tell it, and no router.
+fn is_receipt(status: Status) -> bool {
+    matches!(status, Status::Delivered | Status::Acknowledged)
 }
 
 fn store_error() -> impl Strategy<Value = StoreError> {
@@ -152,12 +159,36 @@ fn what_was_dispatched_in_this_redrive_is_done_and_what_was_not_is_not() {
         ..fresh()
     };
     for status in Status::ALL {
-        let done = status.rank() >= Status::Dispatched.rank();
-        let expected = if done { Verdict::Done } else { Verdict::Proceed };
-        assert_eq!(before(Some(head(0, 1, status)), &fresh()), expected, "{status:?}");
-        assert_eq!(before(Some(head(1, 1, status)), &redriven), expected);
+        let expected = |done: bool| if done { Verdict::Done } else { Verdict::Proceed };
+        let done = expected(status >= Status::Dispatched && !is_receipt(status));
+        assert_eq!(before(Some(head(0, 1, status)), &fresh()), done, "{status:?}");
+        assert_eq!(before(Some(head(1, 1, status)), &redriven), done);
         assert_eq!(before(Some(head(0, 6, status)), &redriven), Verdict::Proceed);
-        assert_eq!(before(Some(head(2, 1, status)), &redriven), Verdict::Done);
+        let later = expected(!is_receipt(status));
+        assert_eq!(before(Some(head(2, 1, status)), &redriven), later);
+    }
+}
+
+#[test]
+fn what_a_socket_took_is_dispatched_again_unless_a_router_said_that_all_is_durable() {
+    let second = Travel {
+        attempt: 2,
+        hops: 1,
+        ..fresh()
+    };
+    let check = Travel {
+        check: true,
+        delivery: 1,
+        hops: 1,
+        ..fresh()
+    };
+    for travel in [second, check] {
+        let mut known = head(0, 2, Status::Delivered);
+        assert_eq!(before(Some(known), &travel), Verdict::Proceed);
+        known.settled = head(0, 2, Status::Stored).settled;
+        assert_eq!(before(Some(known), &travel), Verdict::Proceed);
+        known.settled = head(0, 2, Status::Dispatched).settled;
+        assert_eq!(before(Some(known), &travel), Verdict::Done);
     }
 }
 
@@ -175,7 +206,8 @@ fn a_retry_is_done_when_its_notification_went_on_and_not_because_the_attempt_bef
         (1, Status::Dead, true),
         (2, Status::Stored, false),
         (2, Status::Retrying, true),
-        (2, Status::Delivered, true),
+        (2, Status::Delivered, false),
+        (2, Status::Dispatched, true),
         (3, Status::Stored, true),
     ] {
         let expected = if done { Verdict::Done } else { Verdict::Proceed };

@@ -46,6 +46,11 @@ pub async fn of_a_nodes_sessions_the_most_and_of_first_times_the_earliest_stay(s
             attempt: 1,
             status: Status::Acknowledged,
         },
+        settled: Some(Stamp {
+            redrive: 0,
+            attempt: 1,
+            status: Status::Stored,
+        }),
         first_delivered_at: Some(EPOCH_MS + 20),
         acked_at: Some(EPOCH_MS + 70),
     };

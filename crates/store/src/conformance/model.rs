@@ -176,9 +176,11 @@ impl Entry {
                 .filter(|((stamp, _), _)| unpacked(stamp).status == status);
             of_kind.map(|(_, (at, _))| *at).min()
         };
-        let ((stamp, _), _) = self.facts.last_key_value().expect("an entry has a fact");
+        let stamps = || self.facts.keys().map(|(stamp, _)| unpacked(stamp));
+        let is_receipt = |stamp: &Stamp| matches!(stamp.status, Status::Delivered | Status::Acknowledged);
         Head {
-            stamp: unpacked(stamp),
+            stamp: stamps().max().expect("an entry has a fact"),
+            settled: stamps().filter(|stamp| !is_receipt(stamp)).max(),
             first_delivered_at: first(Status::Delivered),
             acked_at: first(Status::Acknowledged),
         }
