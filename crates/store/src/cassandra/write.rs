@@ -117,7 +117,7 @@ impl Writer<'_> {
         self.cluster.all(each).await
     }
 
-    /// Dispatches, with their places in their streams.
+    /// Dispatches, with their places in their streams. First the places: who finds the fact does not write them again.
     pub(super) async fn dispatched(&self, batch: &[Dispatched]) -> Result<(), StoreError> {
         let life = life(self.retention);
         let facts = batch.iter().map(|fact| {
@@ -129,9 +129,8 @@ impl Writer<'_> {
         let by_partition = |a: &RecentRow<'_>, b: &RecentRow<'_>| a.partition().cmp(&b.partition());
         let statement = &self.cluster.statements.recent;
         let places = self.together(statement, places, by_partition);
-        futures_util::future::try_join(self.facts(facts), places)
-            .await
-            .map(|_| ())
+        places.await?;
+        self.facts(facts).await
     }
 
     /// What happened beside. What waits may be asked for as long as anything may wait.

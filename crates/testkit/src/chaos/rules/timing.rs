@@ -17,6 +17,9 @@ use crate::chaos::{
 /// themselves, in milliseconds.
 const WARM_UP: u64 = 10_000;
 
+/// How many are told of what came too late.
+const TOLD: usize = 5;
+
 /// Something that was due, and when it came; in Unix milliseconds.
 struct Due {
     what: String,
@@ -110,19 +113,18 @@ pub(super) fn not_early(facts: &Facts<'_>) -> Rule {
 pub(super) fn not_late(facts: &Facts<'_>) -> Rule {
     let dues = dues(facts);
     let late = calm(facts, dues.iter().map(|d| (d.due, d.came)));
-    let plain = plain(facts);
-    let (p99, usual) = (
-        percentile_99(&late),
-        percentile_99(&calm(facts, plain.into_iter())),
-    );
+    let plain = calm(facts, plain(facts).into_iter());
+    let (p99, usual) = (percentile_99(&late), percentile_99(&plain));
     let figure = format!(
-        "p99 {p99} ms, of plain ones {usual} ms; {} undisturbed, {} disturbed",
+        "p99 {p99} ms, of {} plain ones {usual} ms; {} undisturbed, {} disturbed",
+        plain.len(),
         late.len(),
         dues.len() - late.len()
     );
     let most = usual + facts.limits.late * facts.limits.recovery_percent / 100;
     let broken = if p99 > most {
-        vec![format!("p99 {p99} ms, at most {most} ms allowed")]
+        let first = format!("p99 {p99} ms, at most {most} ms allowed");
+        std::iter::once(first).chain(latest(facts, &dues)).collect()
     } else {
         Vec::new()
     };
@@ -133,6 +135,18 @@ pub(super) fn not_late(facts: &Facts<'_>) -> Rule {
         figure,
         broken,
     )
+}
+
+/// Those that came latest and undisturbed, so that it can be seen what came before them.
+fn latest(facts: &Facts<'_>, dues: &[Due]) -> Vec<String> {
+    let mut calm: Vec<_> = dues.iter().filter(|d| is_calm(facts, d.due, d.came)).collect();
+    calm.sort_by_key(|d| std::cmp::Reverse(d.came.saturating_sub(d.due)));
+    let told = calm.iter().take(TOLD).map(|d| {
+        let at = d.due.saturating_sub(facts.history.load.start) as f64 / 1e3;
+        let late = d.came.saturating_sub(d.due);
+        format!("{}, due after {at:.1} s, {late} ms late", d.what)
+    });
+    told.collect()
 }
 
 /// When plain notifications were accepted, and first seen.
@@ -146,11 +160,15 @@ fn plain(facts: &Facts<'_>) -> Vec<(u64, u64)> {
 
 /// How late things came, in order, that were due when servers were warm and no fault lay in between.
 fn calm(facts: &Facts<'_>, dues: impl Iterator<Item = (u64, u64)>) -> Vec<u64> {
-    let warm = facts.history.load.start + WARM_UP;
-    let calm = dues.filter(|(due, came)| *due >= warm && !facts.disturbed(*due, *came.max(due)));
+    let calm = dues.filter(|(due, came)| is_calm(facts, *due, *came));
     let mut late: Vec<u64> = calm.map(|(due, came)| came.saturating_sub(due)).collect();
     late.sort_unstable();
     late
+}
+
+/// Whether servers were warm and no fault lay between.
+fn is_calm(facts: &Facts<'_>, due: u64, came: u64) -> bool {
+    due >= facts.history.load.start + WARM_UP && !facts.disturbed(due, came.max(due))
 }
 
 fn percentile_99(sorted: &[u64]) -> u64 {
