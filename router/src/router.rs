@@ -51,9 +51,9 @@ const PATIENT: Duration = Duration::from_hours(24);
 /// Most records of the overflow in one batch.
 const OVERFLOW_BATCH: usize = 128;
 
-/// How long a broker may hold a fetch of the groups that finds nothing. A partition that is resumed waits for the fetch
-/// that is under way, so this is the price of each pause: with 100 ms, one that is paused every 1,000 records gives no
-/// more than 10,000 a second.
+/// How long a broker may hold a fetch of notifications or of the ladder that finds nothing. A partition that is resumed
+/// waits for the fetch that is under way, so this is the price of each pause: with 100 ms, one that is paused every 1,000
+/// records gives no more than 10,000 a second.
 const FETCH_WAIT: Duration = Duration::from_millis(20);
 
 /// What a group hands over.
@@ -174,22 +174,22 @@ impl Router {
 
     fn sources(&self) -> Result<(Arc<Sources>, [Events; 4]), RouterError> {
         let deps = &self.deps;
-        let bus = BusConfig {
+        let brisk = BusConfig {
             fetch_wait: deps.bus.fetch_wait.min(FETCH_WAIT),
             ..deps.bus.clone()
         };
-        let join = |group: &str, topics: &[String], options| {
-            GroupConsumer::start(&bus, group, topics, options, &deps.metrics, &deps.tasks)
+        let join = |bus: &BusConfig, group: &str, topics: &[String], options| {
+            GroupConsumer::start(bus, group, topics, options, &deps.metrics, &deps.tasks)
         };
         let topics = &deps.bus.topics;
         let of_main = [topics.notifications.clone()];
         let of_redrive = [topics.redrive.clone()];
         let of_ladder: Vec<_> = topics.retry.iter().map(|tier| tier.name.clone()).collect();
-        let (main, main_events) = join(&self.config.group, &of_main, self.consumer_options())?;
+        let (main, main_events) = join(&brisk, &self.config.group, &of_main, self.consumer_options())?;
         let group = format!("{}-redrive", self.config.group);
-        let (redrive, redrive_events) = join(&group, &of_redrive, self.consumer_options())?;
+        let (redrive, redrive_events) = join(&deps.bus, &group, &of_redrive, self.consumer_options())?;
         let group = format!("{}-ladder", self.config.group);
-        let (ladder, ladder_events) = join(&group, &of_ladder, self.ladder_options())?;
+        let (ladder, ladder_events) = join(&brisk, &group, &of_ladder, self.ladder_options())?;
         let group = format!("{}-overflow", self.config.group);
         let (follower, overflow_events) = Follower::start(
             &deps.bus,

@@ -8,7 +8,9 @@ use std::{sync::Arc, time::Duration};
 use carillon_chassis::clock::Clock;
 use carillon_testkit::{
     aftermath,
-    chaos::{Fault, History, Report, Round, check, history::Strike, recovery::recovery, seeded::Step},
+    chaos::{
+        Fault, History, Report, Round, Target, check, history::Strike, recovery::recovery, seeded::Step,
+    },
 };
 use parking_lot::Mutex;
 use tokio::time::{Instant, sleep, sleep_until};
@@ -110,12 +112,25 @@ impl Run {
         }
     }
 
+    /// No group of the routers looks for its next owners any more. That everything flows does not say so: a member that
+    /// died while it did gets partitions once more, and is given up only then.
+    async fn let_pass(&self, now: u64) {
+        let over = {
+            let history = self.load.history.lock();
+            let routers = history.strikes.iter();
+            let routers = routers.filter(|strike| matches!(strike.fault.target, Target::Router(_)));
+            routers.map(Strike::over).max()
+        };
+        sleep(Duration::from_millis(over.unwrap_or(now).saturating_sub(now))).await;
+    }
+
     async fn strike(&mut self, round: &Round) {
         let after = self.clock.unix_ms();
         for fault in &round.faults {
             self.ground.await_target(fault).await;
         }
         if round.alone {
+            self.let_pass(after).await;
             self.ground.ready().await;
             self.load.flows_again(after).await;
         }

@@ -171,10 +171,7 @@ impl<'a> Facts<'a> {
     /// Whether a fault, or what came of it, lies on this stretch of time.
     pub(super) fn disturbed(&self, from: u64, to: u64) -> bool {
         const AFTERMATH: u64 = 5_000;
-        let touches = |s: &super::history::Strike| {
-            let end = s.undone.max(s.flowed) + AFTERMATH;
-            s.at <= to && end.min(s.until.max(s.undone) + AFTERMATH) >= from
-        };
+        let touches = |s: &super::history::Strike| s.at <= to && s.over() + AFTERMATH >= from;
         self.history.strikes.iter().any(touches)
     }
 }

@@ -8,7 +8,7 @@ use std::{collections::HashMap, io, io::Write, ops::Range};
 use carillon_schemas::{NotificationId, TenantId, status::Status};
 use serde::Serialize;
 
-use super::{kinds::Kind, plan::Fault};
+use super::{kinds::Kind, plan::Fault, recovery::target};
 use crate::journal::Place;
 
 /// A notification that was answered 202.
@@ -155,6 +155,16 @@ pub struct Strike {
     pub flowed: u64,
     /// When the next round began, or the load ended.
     pub until: u64,
+}
+
+impl Strike {
+    /// When what came of it was over: when everything flowed, and where that was not waited for, when it had to.
+    pub fn over(&self) -> u64 {
+        match self.flowed {
+            0 => self.undone + target(self.fault.target),
+            flowed => flowed,
+        }
+    }
 }
 
 /// Everything that was noted.

@@ -231,7 +231,12 @@ impl Iterator for Plan {
             }
         }
         let alone = opening || (faults.len() == 1 && self.random.once_in(2));
-        let (from, to) = if alone { (2_000, 4_000) } else { (500, 2_500) };
+        // Beyond the beginning, what stood alone is sometimes followed by a calm in which things can be seen to be on time.
+        let (from, to) = match (alone, opening) {
+            (true, true) => (2_000, 4_000),
+            (true, false) => (2_000, 12_000),
+            (false, _) => (500, 2_500),
+        };
         let rest = self
             .random
             .between(Duration::from_millis(from), Duration::from_millis(to));

@@ -205,6 +205,21 @@ fn early_is_never_forgiven_and_late_only_where_a_fault_lies_between() {
 }
 
 #[test]
+fn what_is_late_when_plain_ones_are_is_not_held_against_the_ladder_and_no_other_moment_excuses_it() {
+    let slow = |number: u64| {
+        move |h: &mut History| {
+            let late = [(number, number * 1_000 + 900), (20, DUE + 1_500)];
+            for s in &mut h.sightings {
+                let at = late.iter().find(|(n, _)| *n == s.number);
+                s.at = at.map_or(s.at, |(_, at)| *at);
+            }
+        }
+    };
+    assert_eq!(after(slow(DUE / 1_000)), [""; 0]);
+    assert_eq!(after(slow(DUE / 1_000 + 1)), ["R3"]);
+}
+
+#[test]
 fn a_record_of_the_ladder_comes_back_neither_early_nor_late() {
     let ladder = |back: u64| {
         move |h: &mut History| {
