@@ -64,6 +64,11 @@ impl Status {
         self >= Self::Acknowledged
     }
 
+    /// Whether sockets and clients tell it, and no router.
+    pub fn is_receipt(self) -> bool {
+        matches!(self, Self::Delivered | Self::Acknowledged)
+    }
+
     /// The status of a rank.
     pub fn from_rank(rank: u8) -> Option<Self> {
         Self::ALL.get(usize::from(rank).checked_sub(1)?).copied()

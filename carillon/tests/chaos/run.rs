@@ -115,11 +115,10 @@ impl Run {
     /// No group of the routers looks for its next owners any more. That everything flows does not say so: a member that
     /// died while it did gets partitions once more, and is given up only then.
     async fn let_pass(&self, now: u64) {
+        let is_router = |strike: &&Strike| matches!(strike.fault.target, Target::Router(_));
         let over = {
             let history = self.load.history.lock();
-            let routers = history.strikes.iter();
-            let routers = routers.filter(|strike| matches!(strike.fault.target, Target::Router(_)));
-            routers.map(Strike::over).max()
+            history.strikes.iter().filter(is_router).map(Strike::over).max()
         };
         sleep(Duration::from_millis(over.unwrap_or(now).saturating_sub(now))).await;
     }

@@ -56,10 +56,13 @@ pub(crate) fn head(facts: impl Iterator<Item = (Stamp, u64)>) -> Option<Head> {
             acked_at: None,
         });
         head.stamp = head.stamp.max(stamp);
+        if !stamp.status.is_receipt() {
+            head.settled = head.settled.max(Some(stamp));
+        }
         match stamp.status {
             Status::Delivered => head.first_delivered_at = earlier(head.first_delivered_at, at),
             Status::Acknowledged => head.acked_at = earlier(head.acked_at, at),
-            _ => head.settled = head.settled.max(Some(stamp)),
+            _ => {}
         }
         Some(head)
     })

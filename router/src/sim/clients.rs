@@ -3,7 +3,7 @@
 //! In: the deliveries topic. Out: what each client saw, and acknowledgements. Always: a client drops what it has
 //! seen by (id, delivery); its cursor is sometimes older than what it saw.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::{BTreeMap, BTreeSet};
 
 use carillon_bus::TopicPartition;
 use carillon_schemas::{
@@ -37,7 +37,7 @@ pub(super) struct Client {
 /// All of them, and what sockets took and clients acknowledged that the store has not heard of.
 pub(super) struct Clients {
     pub(super) all: Vec<Client>,
-    receipts: VecDeque<(TenantId, NotificationId, Stamp)>,
+    receipts: Vec<(TenantId, NotificationId, Stamp)>,
 }
 
 impl Clients {
@@ -58,7 +58,7 @@ impl Clients {
         }
         Self {
             all,
-            receipts: VecDeque::new(),
+            receipts: Vec::new(),
         }
     }
 
@@ -131,14 +131,14 @@ impl Clients {
                 continue;
             }
             let acked = sent.kind == (Kind::RequireAck { acked: true });
-            for status in [Some(Status::Delivered), acked.then_some(Status::Acknowledged)] {
-                let Some(status) = status else { continue };
+            let told = [Some(Status::Delivered), acked.then_some(Status::Acknowledged)];
+            for status in told.into_iter().flatten() {
                 let stamp = Stamp {
                     redrive: got.redrive,
                     attempt: got.attempt,
                     status,
                 };
-                self.receipts.push_back((client.tenant.clone(), id, stamp));
+                self.receipts.push((client.tenant.clone(), id, stamp));
             }
             client.got.push(got);
         }

@@ -66,10 +66,14 @@ impl Store {
 
     pub(super) fn head(&self, tenant: &TenantId, id: NotificationId) -> Option<Head> {
         let row = self.rows.get(&(tenant.clone(), id))?;
-        let is_receipt = |stamp: &&Stamp| matches!(stamp.status, Status::Delivered | Status::Acknowledged);
         Some(Head {
             stamp: *row.stamps.last()?,
-            settled: row.stamps.iter().rev().find(|stamp| !is_receipt(stamp)).copied(),
+            settled: row
+                .stamps
+                .iter()
+                .rev()
+                .find(|stamp| !stamp.status.is_receipt())
+                .copied(),
             first_delivered_at: None,
             acked_at: row.acked_at,
         })

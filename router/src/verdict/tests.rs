@@ -33,15 +33,10 @@ fn head(redrive: u8, attempt: u8, status: Status) -> Head {
     };
     Head {
         stamp,
-        settled: (!is_receipt(status)).then_some(stamp),
+        settled: (!status.is_receipt()).then_some(stamp),
         first_delivered_at: None,
         acked_at: None,
     }
-}
-
-/// Whether sockets tell it, and no router.
-fn is_receipt(status: Status) -> bool {
-    matches!(status, Status::Delivered | Status::Acknowledged)
 }
 
 fn store_error() -> impl Strategy<Value = StoreError> {
@@ -160,11 +155,11 @@ fn what_was_dispatched_in_this_redrive_is_done_and_what_was_not_is_not() {
     };
     for status in Status::ALL {
         let expected = |done: bool| if done { Verdict::Done } else { Verdict::Proceed };
-        let done = expected(status >= Status::Dispatched && !is_receipt(status));
+        let done = expected(status >= Status::Dispatched && !status.is_receipt());
         assert_eq!(before(Some(head(0, 1, status)), &fresh()), done, "{status:?}");
         assert_eq!(before(Some(head(1, 1, status)), &redriven), done);
         assert_eq!(before(Some(head(0, 6, status)), &redriven), Verdict::Proceed);
-        let later = expected(!is_receipt(status));
+        let later = expected(!status.is_receipt());
         assert_eq!(before(Some(head(2, 1, status)), &redriven), later);
     }
 }

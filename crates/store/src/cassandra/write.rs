@@ -128,8 +128,7 @@ impl Writer<'_> {
         let places = batch.iter().map(|fact| recent(fact, life)).collect();
         let by_partition = |a: &RecentRow<'_>, b: &RecentRow<'_>| a.partition().cmp(&b.partition());
         let statement = &self.cluster.statements.recent;
-        let places = self.together(statement, places, by_partition);
-        places.await?;
+        self.together(statement, places, by_partition).await?;
         self.facts(facts).await
     }
 

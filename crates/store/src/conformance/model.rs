@@ -177,10 +177,9 @@ impl Entry {
             of_kind.map(|(_, (at, _))| *at).min()
         };
         let stamps = || self.facts.keys().map(|(stamp, _)| unpacked(stamp));
-        let is_receipt = |stamp: &Stamp| matches!(stamp.status, Status::Delivered | Status::Acknowledged);
         Head {
             stamp: stamps().max().expect("an entry has a fact"),
-            settled: stamps().filter(|stamp| !is_receipt(stamp)).max(),
+            settled: stamps().filter(|stamp| !stamp.status.is_receipt()).max(),
             first_delivered_at: first(Status::Delivered),
             acked_at: first(Status::Acknowledged),
         }
