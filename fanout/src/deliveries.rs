@@ -180,6 +180,15 @@ impl Deliveries {
             }
             return;
         }
+        if let Some(key) = &opened.collapse_key
+            && !opened.replayed
+            && hub.is_superseded(shard, notice.of, key, (opened.accepted_at, opened.id))
+        {
+            if hub.leave_out(shard, record.offset, notice.of) {
+                self.figures.left_out.with_label_values(&["collapsed"]).inc();
+            }
+            return;
+        }
         let delivered = hub.deliver(shard, record.offset, &notice, wakers);
         self.figures.queued.inc_by(delivered.queued);
         self.figures.dropped.inc_by(delivered.dropped);

@@ -3,6 +3,7 @@
 //! In: records of the deliveries topic, subscriptions of sessions. Out: frames in send queues.
 //! Always: it waits for nobody; a tenant's frames reach that tenant's sessions only; one lock per shard.
 
+mod newest;
 mod pending;
 mod shard;
 mod slots;
@@ -17,9 +18,12 @@ use std::{
     task::Waker,
 };
 
-use carillon_schemas::{NotificationId, Stream, TenantId, cursor::Cursor, shard::shard as shard_of};
+use carillon_schemas::{
+    CollapseKey, NotificationId, Stream, TenantId, cursor::Cursor, shard::shard as shard_of,
+};
 use parking_lot::Mutex;
 
+pub(crate) use self::newest::Age;
 pub(crate) use self::shard::{Begin, Delivered, Join, Place, skip};
 use crate::{
     SessionLimits,
@@ -174,7 +178,14 @@ impl Hub {
         shard.map_or_else(Delivered::default, |s| s.lock().deliver(offset, notice, wakers))
     }
 
-    /// A notification that came after its time to live: whether somebody listens who does not get it.
+    /// Whether a newer one of this key came before one of this age. What is asked about counts as come.
+    pub(crate) fn is_superseded(&self, shard: u16, of: Of<'_>, key: &CollapseKey, age: Age) -> bool {
+        let key = (of.tenant.clone(), of.stream.clone(), key.clone());
+        self.at(shard).is_some_and(|s| s.lock().is_superseded(key, age))
+    }
+
+    /// A notification that came after its time to live, or behind a newer one of its key: whether somebody listens
+    /// who does not get it.
     pub(crate) fn leave_out(&self, shard: u16, offset: i64, of: Of<'_>) -> bool {
         self.at(shard).is_some_and(|s| s.lock().leave_out(offset, of))
     }

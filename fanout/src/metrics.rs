@@ -74,7 +74,7 @@ impl RoleMetrics {
             ),
             left_out: by(
                 "notifications_left_out",
-                "Deliveries that were expired or, for those who catch up, collapsed.",
+                "Deliveries that were expired, or collapsed since they were dispatched.",
                 "reason",
             ),
             catch_ups: by("catch_ups", "Streams read from history.", "outcome"),

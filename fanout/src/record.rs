@@ -48,6 +48,10 @@ pub(crate) struct Opened<'r> {
     pub(crate) expires_at: Option<u64>,
     /// A newer one of its stream with this key takes its place.
     pub(crate) collapse_key: Option<CollapseKey>,
+    /// When it was accepted, Unix milliseconds.
+    pub(crate) accepted_at: u64,
+    /// Whether an operator asked for it again.
+    pub(crate) replayed: bool,
     /// Its bytes.
     pub(crate) value: &'r Bytes,
 }
@@ -71,6 +75,10 @@ struct Address<'a> {
     expires_at: Option<u64>,
     #[serde(default)]
     collapse_key: Option<CollapseKey>,
+    #[serde(default)]
+    accepted_at: u64,
+    #[serde(default)]
+    replayed: bool,
 }
 
 /// The tenant that the header names.
@@ -97,6 +105,8 @@ pub(crate) fn open<'r>(record: &'r Record, tenant: &TenantId) -> Result<Opened<'
         which: Which::of(&record.headers),
         expires_at: address.expires_at,
         collapse_key: address.collapse_key,
+        accepted_at: address.accepted_at,
+        replayed: address.replayed,
         value,
     })
 }
@@ -159,11 +169,12 @@ mod tests {
 
     #[test]
     fn what_decides_whether_a_delivery_still_counts_is_read_beside_its_stream() {
-        let fields = r#""tenant_id":"a","channel":"c","expires_at":7,"collapse_key":"k""#;
+        let fields = r#""tenant_id":"a","channel":"c","expires_at":7,"collapse_key":"k","accepted_at":5,"replayed":true"#;
         let mut record = record(Some("a"), &value(fields));
         record.headers.set(headers::DELIVERY, "2");
         let opened = open(&record, &"a".parse().unwrap()).ok().unwrap();
         assert_eq!((opened.id.to_string().as_str(), opened.which.delivery), (ID, 2));
+        assert_eq!((opened.accepted_at, opened.replayed), (5, true));
         assert_eq!(opened.collapse_key.unwrap().as_str(), "k");
         let expired = [6, 7].map(|now| is_expired(opened.expires_at, now));
         assert_eq!((expired, is_expired(None, u64::MAX)), ([false, true], false));

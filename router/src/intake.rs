@@ -19,7 +19,7 @@ use crate::{
     ladder::Ladder,
     metrics::Queues,
     open,
-    overflow::{Found, Overflow},
+    overflow::{Consumers, Found, Overflow},
     schedule::DueNow,
     sources::Source,
     travel::On,
@@ -31,26 +31,26 @@ use crate::{
 const TOP: usize = 20;
 
 /// What was handed over and is not begun. Bounded by the consumers, which hand out so many and pause then.
-pub(crate) struct Intake {
+pub(crate) struct Intake<C> {
     node: Arc<str>,
     ladder: Arc<Ladder>,
     notifications: Arc<str>,
     lanes: Fair<Item>,
-    overflow: Overflow,
+    overflow: Overflow<C>,
     waiting: Waiting<Item>,
     poison: Vec<Ended>,
     #[cfg(feature = "seeded-bugs")]
     bug: Option<crate::seeded::SeededBug>,
 }
 
-impl Intake {
+impl<C: Consumers> Intake<C> {
     /// Empty.
     pub(crate) fn new(
         node: Arc<str>,
         ladder: Arc<Ladder>,
         notifications: Arc<str>,
         lanes: Fair<Item>,
-        overflow: Overflow,
+        overflow: Overflow<C>,
     ) -> Self {
         Self {
             node,
@@ -117,7 +117,7 @@ impl Intake {
     }
 
     /// What goes to the overflow and comes from there.
-    pub(crate) fn overflow(&mut self) -> &mut Overflow {
+    pub(crate) fn overflow(&mut self) -> &mut Overflow<C> {
         &mut self.overflow
     }
 
@@ -213,6 +213,19 @@ impl Intake {
             works.push(Work::begin(checks, Vec::new(), true));
         }
         works
+    }
+}
+
+/// For a schedule of the simulation that fails.
+#[cfg(test)]
+impl<C> std::fmt::Debug for Intake<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let (lanes, poison, due) = (self.lanes.len(), self.poison.len(), self.waiting.earliest());
+        write!(
+            f,
+            "lanes {lanes}, poison {poison}, next due {due:?}, overflow {:?}",
+            self.overflow
+        )
     }
 }
 

@@ -54,6 +54,9 @@ pub(crate) struct Ways {
     pub(crate) found: mpsc::Receiver<Found>,
 }
 
+/// What this room fills and empties.
+pub(crate) type Rim = Intake<Arc<Sources>>;
+
 /// Which consumer an event is of.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Of {
@@ -67,7 +70,7 @@ impl Listen {
     /// Until the shutdown.
     pub(crate) async fn run(
         &self,
-        mut intake: Intake,
+        mut intake: Rim,
         mut inlets: Inlets,
         mut ways: Ways,
         shutdown: &CancellationToken,
@@ -116,7 +119,7 @@ impl Listen {
         }
     }
 
-    fn begin(&self, mut room: OwnedSemaphorePermit, intake: &mut Intake, ready: &mut VecDeque<Work>) {
+    fn begin(&self, mut room: OwnedSemaphorePermit, intake: &mut Rim, ready: &mut VecDeque<Work>) {
         for mut work in intake.take(room.num_permits(), self.batching.bytes) {
             self.meters.taken(&work, self.clock.unix_ms());
             work.room = room.split(work.len().min(room.num_permits()));
@@ -125,7 +128,7 @@ impl Listen {
     }
 
     /// Hears what waits already, so that batches grow under load.
-    fn hear_waiting(&self, intake: &mut Intake, inlets: &mut Inlets, ways: &Ways) {
+    fn hear_waiting(&self, intake: &mut Rim, inlets: &mut Inlets, ways: &Ways) {
         for _ in 0..EVENTS_AT_ONCE {
             let heard = [
                 (Of::Main, inlets.main.try_recv()),
@@ -148,7 +151,7 @@ impl Listen {
         }
     }
 
-    fn hear(&self, of: Of, event: Event, intake: &mut Intake) {
+    fn hear(&self, of: Of, event: Event, intake: &mut Rim) {
         let now_ms = self.clock.unix_ms();
         match (event, of) {
             (Event::Records(batch), Of::Main) => intake.hear_main(batch, now_ms),
@@ -163,7 +166,7 @@ impl Listen {
         }
     }
 
-    fn assigned(&self, of: Of, partitions: &[TopicPartition], intake: &mut Intake) {
+    fn assigned(&self, of: Of, partitions: &[TopicPartition], intake: &mut Rim) {
         info!(partitions = partitions.len(), "partitions assigned");
         if of == Of::Main {
             self.consuming.met();
@@ -174,7 +177,7 @@ impl Listen {
     }
 
     /// What is begun goes on: the consumer waits for it, so that the next router does not repeat it.
-    fn revoked(&self, partitions: &[TopicPartition], intake: &mut Intake) {
+    fn revoked(&self, partitions: &[TopicPartition], intake: &mut Rim) {
         info!(partitions = partitions.len(), "partitions revoked");
         let ours = self.of_notifications(partitions);
         for item in intake.revoke(partitions, &ours) {

@@ -7,10 +7,12 @@
 
 mod kept;
 mod take_over;
+#[cfg(test)]
+mod tests;
 mod write;
 
 use std::{
-    collections::{HashMap, VecDeque},
+    collections::{BTreeMap, HashMap, VecDeque},
     sync::Arc,
 };
 
@@ -23,23 +25,40 @@ use crate::{
         Bounds, Fair,
         ledger::{Ledger, OverflowReport, Way},
     },
-    sources::Sources,
     work::Item,
 };
-pub(crate) use kept::Kept;
+use kept::Kept;
+#[cfg(test)]
+pub(crate) use take_over::Seen;
 pub(crate) use take_over::{Found, TakeOver, Taker};
 pub(crate) use write::{Placed, Writer};
 
 /// The lanes behind.
 type Lanes = Fair<Item>;
 
+/// What the overflow needs of the consumers: a follower of chosen partitions of its topic, and where to let records go.
+pub(crate) trait Consumers {
+    /// The follower is to have these too.
+    fn follow(&self, partitions: &[i32]);
+    /// They are another router's soon. Their end is not waited for.
+    fn unfollow(&self, partitions: &[i32]);
+    /// Where the follower began with one that it has.
+    fn begun_at(&self, partition: i32) -> Option<i64>;
+    /// Everything below this was finished of what the follower read of it; none before its first record.
+    fn low_water(&self, partition: i32) -> Option<i64>;
+    /// This record was handled.
+    fn finish(&self, item: &Item);
+    /// This record was not begun, and who has its partition next gets it.
+    fn let_go(&self, item: &Item);
+}
+
 /// What is known of the overflow of the partitions that are here.
-pub(crate) struct Overflow {
-    sources: Arc<Sources>,
+pub(crate) struct Overflow<C> {
+    consumers: C,
     notifications: Arc<str>,
     topic: Arc<str>,
     ledger: Ledger,
-    owned: HashMap<i32, Owned>,
+    owned: BTreeMap<i32, Owned>,
     /// Counts partitions that were taken over, so that an answer about one that went meanwhile is told apart.
     taken: u64,
     /// Records of the notifications partitions that wait until their tenant leaves the overflow.
@@ -66,17 +85,17 @@ struct Owned {
     /// How far the notifications partition is read when they are on their way.
     heard: i64,
     /// Records of the overflow that may not be handed on yet, each tenant's in order.
-    following: HashMap<TenantId, VecDeque<Item>>,
+    following: BTreeMap<TenantId, VecDeque<Item>>,
 }
 
-impl Overflow {
-    pub(crate) fn new(sources: Arc<Sources>, notifications: &str, topic: &str, bounds: Bounds) -> Self {
+impl<C: Consumers> Overflow<C> {
+    pub(crate) fn new(consumers: C, notifications: &str, topic: &str, bounds: Bounds) -> Self {
         Self {
-            sources,
+            consumers,
             notifications: notifications.into(),
             topic: topic.into(),
             ledger: Ledger::new(bounds),
-            owned: HashMap::new(),
+            owned: BTreeMap::new(),
             taken: 0,
             kept: Kept::default(),
             spilled: VecDeque::new(),
@@ -96,18 +115,21 @@ impl Overflow {
                 begun: None,
                 pending: VecDeque::new(),
                 heard: 0,
-                following: HashMap::new(),
+                following: BTreeMap::new(),
             };
             self.owned.insert(partition, owned);
         }
-        self.sources.follower.assign(partitions);
+        self.consumers.follow(partitions);
     }
 
-    /// The follower is at what is committed of these.
+    /// The follower is at what is committed of these. Of a partition that went and came back this may be told twice:
+    /// it is asked about once, because what was found is not all that is known any more when it is found again.
     pub(crate) fn begun(&mut self, partitions: &[TopicPartition]) {
         for partition in partitions.iter().map(|p| p.partition) {
-            let from = self.sources.follower.begun_at(partition);
-            if let (Some(owned), Some(from)) = (self.owned.get_mut(&partition), from) {
+            let from = self.consumers.begun_at(partition);
+            if let (Some(owned), Some(from)) = (self.owned.get_mut(&partition), from)
+                && owned.begun.is_none()
+            {
                 owned.begun = Some(from);
                 self.ask(partition);
             }
@@ -141,7 +163,7 @@ impl Overflow {
             }
         }
         gone.extend(self.kept.drop_partitions(partitions));
-        self.sources.unfollow(partitions);
+        self.consumers.unfollow(partitions);
         // What is being written goes on: its place there is certain only then.
         let goes = |item: &Item| partitions.contains(&item.record.partition);
         let (spilled, stays) = self.spilled.drain(..).partition::<VecDeque<_>, _>(goes);
@@ -161,7 +183,7 @@ impl Overflow {
             Some(owned) if !self.ledger.is_ready(partition) => owned.pending.push_back(item),
             Some(_) => self.pass(item, lanes),
             // Its partition went between its reading and now.
-            None => self.sources.let_go(&item.record, &item.source),
+            None => self.consumers.let_go(&item),
         }
     }
 
@@ -183,8 +205,8 @@ impl Overflow {
             partition, offset, ..
         } = item.record;
         match self.ledger.way(partition, item.tenant(), offset) {
-            Way::Wait => self.sources.let_go(&item.record, &item.source),
-            Way::There => self.sources.finish(&item.record, &item.source),
+            Way::Wait => self.consumers.let_go(&item),
+            Way::There => self.consumers.finish(&item),
             Way::Push => lanes.push(item, Instant::now()),
             Way::Offer => {
                 if let Err(item) = lanes.offer(item, Instant::now()) {
@@ -215,7 +237,7 @@ impl Overflow {
     /// Who has nothing unfinished in the overflow of a partition leaves it, and what was kept back of it goes on.
     fn leave(&mut self, partition: i32, lanes: &mut Lanes) {
         if self.ledger.tenants(partition) > 0
-            && let Some(mark) = self.sources.follower.low_water(&self.topic, partition)
+            && let Some(mark) = self.consumers.low_water(partition)
         {
             self.ledger.passed(partition, mark);
         }
@@ -263,7 +285,7 @@ impl Overflow {
                 let tenant = item.tenant().clone();
                 owned.following.entry(tenant).or_default().push_back(item);
             }
-            _ => self.sources.let_go(&item.record, &item.source),
+            _ => self.consumers.let_go(&item),
         }
     }
 
@@ -346,6 +368,35 @@ impl Overflow {
     /// Whether a partition waits to be looked through.
     pub(crate) fn is_asking(&self) -> bool {
         !self.asked.is_empty()
+    }
+}
+
+/// For a schedule of the simulation that fails.
+#[cfg(test)]
+impl<C> std::fmt::Debug for Overflow<C> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        for (partition, owned) in &self.owned {
+            let Owned {
+                number,
+                former,
+                begun,
+                pending,
+                heard,
+                following,
+            } = owned;
+            let following: usize = following.values().map(VecDeque::len).sum();
+            write!(
+                f,
+                "[{partition}: taken {number}, former {former}, begun {begun:?}, pending {}, heard {heard}, following {following}] ",
+                pending.len()
+            )?;
+        }
+        let (spilled, asked, kept) = (self.spilled.len(), self.asked.len(), self.kept.partitions());
+        write!(
+            f,
+            "spilled {spilled}, asked {asked}, kept back {kept:?}, {:?}",
+            self.ledger
+        )
     }
 }
 

@@ -14,8 +14,7 @@ use crate::{
     config::Batching,
     dispatch::Dispatch,
     gate::Gate,
-    intake::Intake,
-    listen::{Listen, Ways},
+    listen::{Listen, Rim, Ways},
     overflow::{Taker, Writer},
     persist::Persist,
     questions::Questions,
@@ -44,7 +43,7 @@ impl Pipeline {
     /// Until the shutdown, and then until what was begun is finished.
     pub(crate) async fn run(
         &self,
-        intake: Intake,
+        intake: Rim,
         inlets: Inlets,
         shutdown: &CancellationToken,
     ) -> Result<(), RouterError> {

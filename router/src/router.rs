@@ -204,6 +204,7 @@ impl Router {
             redrive,
             ladder,
             follower,
+            overflow: topics.overflow.as_str().into(),
             drained: Notify::new(),
         };
         Ok((
@@ -260,7 +261,7 @@ impl Router {
         })
     }
 
-    fn intake(&self, sources: &Arc<Sources>) -> Intake {
+    fn intake(&self, sources: &Arc<Sources>) -> Intake<Arc<Sources>> {
         let topics = &self.deps.bus.topics;
         let bounds = Bounds::default();
         let overflow = Overflow::new(

@@ -1,9 +1,9 @@
 //! The simulation: routers, clients, brokers and a store in one thread, deterministic by seed, in virtual time.
 //!
 //! In: seeds. Out: broken rules, each with its seed. Always: everything pure is the router's own (opening, travel,
-//! verdicts, ladder, gate, waiting, breaker, fair queue, ledger, low-water marks); the rim between keeps the order
-//! of effects that the real rooms keep, one effect a step, and between any two steps a router may die, lose a
-//! partition or an answer, and the store or Kafka may go away.
+//! verdicts, ladder, gate, intake with its lanes, waiting and overflow, breaker, low-water marks); the rim between keeps
+//! the order of effects that the real rooms keep, one effect a step; what one room tells another waits between them;
+//! and between any two steps a router may die, lose a partition or an answer, and the store or Kafka may go away.
 //!
 //! `SIM_SCHEDULES` is how many, `SIM_SEED` where to begin, `SIM_TELL=1` tells what happens. A seed that fails goes into `sim/corpus.txt`, which is run
 //! first.

@@ -3,14 +3,14 @@
 //! In: records that were handled. Out: finished offsets, each at its own source. Always: what came from the
 //! schedule has no offset; its row is taken out of the store instead.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use carillon_bus::{BusError, Event, Follower, GroupConsumer, Record, consumer::Handle};
 use carillon_store::Scheduled;
 use futures_util::FutureExt;
 use tokio::sync::{Notify, mpsc};
 
-use crate::schedule::DueNow;
+use crate::{overflow::Consumers, schedule::DueNow, work::Item};
 
 /// Where a record came from.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -36,6 +36,8 @@ pub(crate) struct Sources {
     pub(crate) ladder: GroupConsumer,
     /// Of the overflow: it has the partitions whose numbers are those of the notifications partitions here.
     pub(crate) follower: Follower,
+    /// Its topic.
+    pub(crate) overflow: Arc<str>,
     /// Something of the overflow was finished.
     pub(crate) drained: Notify,
 }
@@ -89,12 +91,6 @@ impl Sources {
         }
     }
 
-    /// These partitions of the overflow are another router's soon. Their end is not waited for here: the owner goes
-    /// on meanwhile.
-    pub(crate) fn unfollow(&self, partitions: &[i32]) {
-        let _ = self.follower.unassign(partitions).now_or_never();
-    }
-
     /// Nothing more is fetched, or it is again.
     pub(crate) fn pause(&self, pause: bool) {
         for group in [&*self.main, &*self.redrive, &*self.ladder, &*self.follower] {
@@ -104,5 +100,32 @@ impl Sources {
                 group.resume();
             }
         }
+    }
+}
+
+impl Consumers for Arc<Sources> {
+    fn follow(&self, partitions: &[i32]) {
+        self.follower.assign(partitions);
+    }
+
+    fn unfollow(&self, partitions: &[i32]) {
+        // The owner goes on meanwhile.
+        let _ = self.follower.unassign(partitions).now_or_never();
+    }
+
+    fn begun_at(&self, partition: i32) -> Option<i64> {
+        self.follower.begun_at(partition)
+    }
+
+    fn low_water(&self, partition: i32) -> Option<i64> {
+        self.follower.low_water(&self.overflow, partition)
+    }
+
+    fn finish(&self, item: &Item) {
+        Sources::finish(self, &item.record, &item.source);
+    }
+
+    fn let_go(&self, item: &Item) {
+        Sources::let_go(self, &item.record, &item.source);
     }
 }

@@ -4,20 +4,20 @@
 //! Always: pure; nothing comes out before it is due, and the records of a partition come out in their order.
 //! Bounded by the ladder's consumer, which hands out so many records of a partition and pauses it then.
 
-use std::collections::{HashMap, VecDeque};
+use std::collections::{BTreeMap, VecDeque};
 
 use carillon_bus::TopicPartition;
 
 /// What waits, with its due time.
 #[derive(Debug)]
 pub(crate) struct Waiting<T> {
-    partitions: HashMap<TopicPartition, VecDeque<(u64, T)>>,
+    partitions: BTreeMap<TopicPartition, VecDeque<(u64, T)>>,
 }
 
 impl<T> Default for Waiting<T> {
     fn default() -> Self {
         Self {
-            partitions: HashMap::new(),
+            partitions: BTreeMap::new(),
         }
     }
 }
@@ -45,14 +45,6 @@ impl<T> Waiting<T> {
         let head = |line: &VecDeque<(u64, T)>| line.front().map_or(u64::MAX, |(due, _)| *due);
         let line = self.partitions.values_mut().min_by_key(|line| head(line))?;
         line.pop_front_if(|(due, _)| *due <= now_ms)
-    }
-
-    /// Puts back what was taken and cannot go on yet. The simulation does, where a lane is full; the pipeline puts
-    /// what is due into its lane all the same, because the source bounds it.
-    #[cfg(test)]
-    pub(crate) fn put_back(&mut self, partition: &TopicPartition, due_ms: u64, what: T) {
-        let line = self.partitions.entry(partition.clone()).or_default();
-        line.push_front((due_ms, what));
     }
 
     /// Takes out what another router is about to get.

@@ -12,7 +12,12 @@ use std::{
 
 use carillon_schemas::{Stream, TenantId, cursor::Cursor, frame::ServerFrame};
 
-use super::{Notice, Of, pending::Pending, slots::Slots};
+use super::{
+    Notice, Of,
+    newest::{Age, Key, Newest},
+    pending::Pending,
+    slots::Slots,
+};
 use crate::{
     SessionLimits,
     frame::{self, LiveFrame},
@@ -28,6 +33,7 @@ pub(crate) struct Shard {
     /// Offset of the next record.
     next: i64,
     tenants: HashMap<TenantId, HashMap<Stream, Listeners>>,
+    newest: Newest,
 }
 
 /// The listeners of a stream that has at least one.
@@ -110,6 +116,7 @@ impl Shard {
             limits,
             next,
             tenants: HashMap::new(),
+            newest: Newest::default(),
         }
     }
 
@@ -182,6 +189,11 @@ impl Shard {
             }
         }
         outcome
+    }
+
+    /// Whether a newer one of this key came before.
+    pub(crate) fn is_superseded(&mut self, key: Key, age: Age) -> bool {
+        self.newest.is_superseded(key, age)
     }
 
     /// A notification that nobody gets: the chain of its stream goes past it, so that the next one's `prev` is the

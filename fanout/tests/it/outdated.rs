@@ -1,8 +1,11 @@
-//! What counts no more: expired deliveries, and for those who catch up, superseded ones.
+//! What counts no more: expired deliveries, and superseded ones.
+
+use std::sync::atomic::{AtomicU64, Ordering};
 
 use carillon_chassis::clock::Clock;
 use carillon_schemas::{
     cursor::Cursor,
+    delivery::Repeat,
     envelope::Envelope,
     frame::ServerFrame,
     receipt::{Receipt, Seen},
@@ -17,9 +20,11 @@ fn expired(content: &str) -> Envelope {
     envelope
 }
 
-/// A notification of `alerts` with a collapse key.
+/// A notification of `alerts` with a collapse key, accepted after those that were made before it.
 fn keyed(key: &str, content: &str) -> Envelope {
+    static MADE: AtomicU64 = AtomicU64::new(0);
     let mut envelope = envelope("acme", "alerts", None, content);
+    envelope.accepted_at = MADE.fetch_add(1, Ordering::Relaxed);
     envelope.collapse_key = Some(key.parse().unwrap());
     envelope
 }
@@ -92,6 +97,37 @@ async fn what_has_expired_reaches_nobody_live_and_is_told_once_and_is_no_gap() {
     let receipts = stand.receipts().await;
     assert_eq!(of(receipts.clone(), &late), [Seen::Expired]);
     assert_eq!(of(receipts, &unheard), []);
+    stand.end().await;
+}
+
+#[tokio::test]
+async fn what_comes_behind_a_newer_one_of_its_key_reaches_nobody_and_is_no_gap() {
+    let stand = Stand::start().await;
+    let mut client = stand.client("acme", "ann").await;
+    client.say(r#"{"type":"subscribe","channel":"alerts"}"#).await;
+    let base = client.subscribed().await.1;
+    let other = keyed("j", "of another key");
+    let old = keyed("k", "old");
+    let mut newer = keyed("k", "newer");
+    newer.accepted_at = old.accepted_at + 1;
+    // The router that sent the old one last was stopped before, and has woken.
+    for envelope in [&newer, &old, &other, &newer] {
+        stand.send(envelope, "acme").await;
+    }
+    let again = Repeat {
+        replayed: true,
+        ..Repeat::FIRST
+    };
+    stand.send_again(&old, "acme", again, &[]).await;
+    stand.publish("acme", "alerts", "end").await;
+    let seen = read_to(&mut client, base, "end").await;
+    assert_eq!(seen, ["newer", "of another key", "newer", "old", "end"]);
+    stand
+        .until_metric(
+            r#"carillon_fanout_notifications_left_out_total{reason="collapsed"}"#,
+            1.0,
+        )
+        .await;
     stand.end().await;
 }
 

@@ -3,7 +3,11 @@
 //! In: partitions that were assigned. Out: whose records stand in their overflow, and how far the partition itself is
 //! finished. Always: what is asked is asked after the partition was assigned; trouble of Kafka is waited out.
 
-use std::{collections::HashMap, sync::Arc, time::Duration};
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+    time::Duration,
+};
 
 use carillon_bus::{Admin, BusError, RangeReader, Record};
 use carillon_schemas::{TenantId, headers};
@@ -30,6 +34,7 @@ pub(crate) struct TakeOver {
 }
 
 /// What stands in the overflow of a partition.
+#[derive(Debug)]
 pub(crate) struct Found {
     pub(crate) partition: i32,
     pub(crate) number: u64,
@@ -152,13 +157,14 @@ impl Taker {
 
 /// What was seen: bounded by the tenants, and by what was in flight when the partition was taken over.
 #[derive(Default)]
-struct Seen {
-    last: HashMap<TenantId, i64>,
+pub(crate) struct Seen {
+    last: BTreeMap<TenantId, i64>,
     unread: Vec<(TenantId, i64, Option<i64>)>,
 }
 
 impl Seen {
-    fn see(&mut self, record: &Record, notifications: &str, unread: i64) {
+    /// A record of the overflow, in order. The notifications partition is unread from `unread` on.
+    pub(crate) fn see(&mut self, record: &Record, notifications: &str, unread: i64) {
         let tenant = record
             .headers
             .text(headers::TENANT)
@@ -173,7 +179,8 @@ impl Seen {
         }
     }
 
-    fn into_records(self) -> Vec<(TenantId, i64, Option<i64>)> {
+    /// What [`Found`] tells of them.
+    pub(crate) fn into_records(self) -> Vec<(TenantId, i64, Option<i64>)> {
         let last = self
             .last
             .into_iter()

@@ -289,9 +289,10 @@ impl Cluster {
             let Some(node) = &mut self.nodes[number] else {
                 return false;
             };
-            if node.in_flight() == 0 {
+            if node.in_flight() == 0 && node.writing.is_empty() {
                 return true;
             }
+            node.overflow(&mut self.world);
             node.store(&mut self.world);
             node.dispatch(&mut self.world);
             node.settle(&mut self.world);
@@ -334,14 +335,14 @@ impl Cluster {
         let world = &mut self.world;
         match deed {
             0 | 1 => {
-                let mine: Vec<_> = node.main.positions.keys().cloned().collect();
+                let mine: Vec<_> = node.consumers.main.borrow().positions.keys().cloned().collect();
                 any_of(mine, |at| node.read(world, &at))
             }
             2 => node.overflow(world),
-            3 => any_of(0..PARTITIONS, |p| node.scan(world, p)),
-            4 => any_of(0..PARTITIONS, |p| node.follow(world, p)),
+            3 => node.scan(world),
+            4 => node.follow(world),
             5 => {
-                let mine: Vec<_> = node.ladder.positions.keys().cloned().collect();
+                let mine: Vec<_> = node.consumers.ladder.borrow().positions.keys().cloned().collect();
                 any_of(mine, |at| node.climb(world, &at))
             }
             6 => node.wake(world),
@@ -364,9 +365,10 @@ impl Cluster {
         // The group takes nothing from who is not the owner; the overflow has no group.
         let takes = |at: &TopicPartition| owners.get(at) == Some(&number);
         let world = &mut self.world;
-        let main = node.main.commit(world, takes);
-        let ladder = node.ladder.commit(world, takes);
-        let follower = node.follower.commit(world, |_| true);
+        let consumers = &node.consumers;
+        let main = consumers.main.borrow_mut().commit(world, takes);
+        let ladder = consumers.ladder.borrow_mut().commit(world, takes);
+        let follower = consumers.follower.borrow_mut().commit(world, |_| true);
         main || ladder || follower
     }
 
@@ -419,7 +421,7 @@ impl Cluster {
         let now = self.world.now_ms;
         let mut dues: Vec<u64> = Vec::new();
         for node in self.nodes.iter().flatten() {
-            let waits = node.waiting.earliest();
+            let waits = node.intake.next_due_ms();
             dues.extend(waits.map(|due| due.saturating_add_signed(-node.ahead_ms)));
             let scheduled = self.world.store.next_due();
             dues.extend(scheduled.map(|due| due.saturating_add_signed(-node.ahead_ms)));

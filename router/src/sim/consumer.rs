@@ -3,14 +3,24 @@
 //! In: assignments, records of the log. Out: records in order, commits. Always: the offsets are the real ones
 //! (`LowWaterMarks`); like Kafka's library, a pause outlives a revoke, so that who assigns must resume.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::{
+    cell::{Cell, RefCell},
+    collections::{BTreeMap, BTreeSet},
+    rc::Rc,
+    sync::Arc,
+};
 
 use carillon_bus::{
     Record, TopicPartition,
     offsets::{LowWaterMarks, note},
 };
 
-use super::{Bug, log::Group, world::World};
+use super::{
+    Bug,
+    log::{Group, Log},
+    world::World,
+};
+use crate::{overflow, sources::Source, work::Item};
 
 /// Most records of a partition that are unfinished.
 const IN_FLIGHT: usize = 12;
@@ -99,9 +109,10 @@ impl Consumer {
         }
     }
 
-    /// Below this, everything of the partition is finished.
-    pub(super) fn mark(&self, at: &TopicPartition) -> Option<i64> {
-        self.marks.get(&at.topic, at.partition)?.mark()
+    fn let_go(&mut self, record: &Record) {
+        if let Some(mark) = self.marks.get_mut(&record.topic, record.partition) {
+            mark.let_go(record.offset);
+        }
     }
 
     /// Commits what is due, where the group still takes it from this member.
@@ -123,5 +134,138 @@ impl Consumer {
         }
         self.marks.committed(&due);
         !due.is_empty()
+    }
+}
+
+/// The consumers of a router.
+#[derive(Debug)]
+pub(super) struct Consumers {
+    pub(super) main: RefCell<Consumer>,
+    pub(super) ladder: RefCell<Consumer>,
+    pub(super) follower: RefCell<Consumer>,
+    /// Something of the overflow was finished.
+    pub(super) drained: Cell<bool>,
+    overflow: Arc<str>,
+    wishes: RefCell<Wishes>,
+}
+
+/// What the follower is to have, and what it has: as in the bus, what was wanted anew is another wish.
+#[derive(Debug, Default)]
+struct Wishes {
+    count: u64,
+    wanted: BTreeMap<i32, u64>,
+    has: BTreeMap<i32, u64>,
+    begun_at: BTreeMap<i32, i64>,
+}
+
+impl Consumers {
+    pub(super) fn new(log: &Log) -> Self {
+        Self {
+            main: RefCell::new(Consumer::new(Group::Main)),
+            ladder: RefCell::new(Consumer::new(Group::Ladder)),
+            follower: RefCell::new(Consumer::new(Group::Overflow)),
+            drained: Cell::new(false),
+            overflow: log.names.overflow.as_str().into(),
+            wishes: RefCell::default(),
+        }
+    }
+
+    pub(super) fn of(&self, group: Group) -> &RefCell<Consumer> {
+        match group {
+            Group::Main => &self.main,
+            Group::Ladder => &self.ladder,
+            Group::Overflow => &self.follower,
+        }
+    }
+
+    /// Who has a record to finish; nobody what came from the schedule.
+    fn source(&self, source: &Source) -> Option<&RefCell<Consumer>> {
+        match source {
+            Source::Main | Source::Redrive => Some(&self.main),
+            Source::Ladder { .. } => Some(&self.ladder),
+            Source::Overflow => Some(&self.follower),
+            Source::Schedule(_) => None,
+        }
+    }
+
+    pub(super) fn finished(&self, record: &Record, source: &Source) {
+        if let Some(consumer) = self.source(source) {
+            consumer.borrow_mut().finish(record);
+        }
+        if *source == Source::Overflow {
+            self.drained.set(true);
+        }
+    }
+
+    pub(super) fn pause_all(&self, pause: bool) {
+        for consumer in [&self.main, &self.ladder, &self.follower] {
+            consumer.borrow_mut().pause_all(pause);
+        }
+    }
+
+    /// The follower's turn to see what it is to have. Gives what it begins; `None` when it has what it is to have.
+    pub(super) fn begin_and_end(&self, world: &World) -> Option<Vec<TopicPartition>> {
+        let wishes = &mut *self.wishes.borrow_mut();
+        if wishes.has == wishes.wanted {
+            return None;
+        }
+        let mut follower = self.follower.borrow_mut();
+        let at = |partition| TopicPartition {
+            topic: Arc::clone(&self.overflow),
+            partition,
+        };
+        for (&partition, wish) in &wishes.has {
+            if wishes.wanted.get(&partition) != Some(wish) {
+                follower.revoke(&at(partition));
+                wishes.begun_at.remove(&partition);
+            }
+        }
+        let mut begun = Vec::new();
+        for (&partition, wish) in &wishes.wanted {
+            if wishes.has.get(&partition) != Some(wish) {
+                let from = follower.assign(world, &at(partition));
+                wishes.begun_at.insert(partition, from);
+                begun.push(at(partition));
+            }
+        }
+        wishes.has = wishes.wanted.clone();
+        Some(begun)
+    }
+}
+
+impl overflow::Consumers for Rc<Consumers> {
+    fn follow(&self, partitions: &[i32]) {
+        let wishes = &mut *self.wishes.borrow_mut();
+        for partition in partitions {
+            wishes.count += 1;
+            wishes.wanted.entry(*partition).or_insert(wishes.count);
+        }
+    }
+
+    fn unfollow(&self, partitions: &[i32]) {
+        let mut wishes = self.wishes.borrow_mut();
+        for partition in partitions {
+            wishes.wanted.remove(partition);
+            wishes.begun_at.remove(partition);
+        }
+    }
+
+    fn begun_at(&self, partition: i32) -> Option<i64> {
+        self.wishes.borrow().begun_at.get(&partition).copied()
+    }
+
+    fn low_water(&self, partition: i32) -> Option<i64> {
+        let follower = self.follower.borrow();
+        follower.marks.get(&self.overflow, partition)?.mark()
+    }
+
+    fn finish(&self, item: &Item) {
+        self.finished(&item.record, &item.source);
+    }
+
+    fn let_go(&self, item: &Item) {
+        if let Some(consumer) = self.source(&item.source) {
+            consumer.borrow_mut().let_go(&item.record);
+        }
     }
 }

@@ -25,7 +25,7 @@ use crate::{
     hold::Dependency,
     sources::Source,
     verdict::{Outcome, Reason, Verdict, verdict},
-    work::{End, Item},
+    work::{End, Ended},
 };
 
 /// Records that have left their lanes and are not finished.
@@ -43,18 +43,22 @@ impl Node {
         if self.in_flight() >= ON_THE_WAY {
             return false;
         }
-        let taken = self.fair.take(3, 10_000, self.began);
-        let any = !taken.is_empty();
-        for item in taken {
-            let Item {
-                record,
-                new,
-                travel,
-                source,
-            } = item;
-            let by = world.process(&record);
-            self.fresh
-                .push_back(Flight::new(by, record, source, travel, Some(new)));
+        let works = self.intake.take(3, 10_000);
+        let any = !works.is_empty();
+        for work in works {
+            for (way, new) in work.ways.into_iter().zip(work.news) {
+                if matches!(way.source, Source::Ladder { .. }) {
+                    self.is_not_early(world, &way.record);
+                }
+                let by = world.process(&way.record);
+                self.fresh.push_back(Flight::new(by, way, Some(new)));
+            }
+            for Ended { way, new, end } in work.ended {
+                let by = world.process(&way.record);
+                let mut flight = Flight::new(by, way, new);
+                flight.end = Some(end);
+                self.settling.push_back(flight);
+            }
         }
         any
     }
@@ -233,7 +237,7 @@ impl Node {
         };
         if self.next_effect(world, &mut flight) {
             let (record, source) = (flight.record, flight.source);
-            self.finish(world, &record, &source);
+            self.finish(&record, &source);
         } else {
             self.settling.push_front(flight);
         }

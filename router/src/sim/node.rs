@@ -5,29 +5,31 @@
 
 use std::{
     collections::{BTreeSet, VecDeque},
+    rc::Rc,
     sync::Arc,
 };
 
 use carillon_bus::{Record, TopicPartition};
-use carillon_schemas::headers;
+use carillon_schemas::{headers, topics::Topics};
 use carillon_store::{Head, NewNotification, Scheduled};
 use tokio::time::Instant;
 
 use super::{
-    consumer::Consumer,
-    log::{Group, Log},
+    consumer::Consumers,
+    log::Log,
+    reading::Followed,
     world::{By, World},
 };
 use crate::{
     breaker::{Breaker, Permit, State},
-    fair::{Bounds, Fair, Weights, ledger::Ledger},
+    fair::{Bounds, Fair, Weights},
     hold::Dependency,
+    intake::Intake,
     ladder::Ladder,
-    overflow::Kept,
+    overflow::{Consumers as _, Found, Overflow, Placed, TakeOver},
     sources::Source,
     travel::Travel,
-    waiting::Waiting,
-    work::{End, Item},
+    work::{End, Item, Way},
 };
 
 /// A record on its way, after its turn came.
@@ -56,18 +58,18 @@ pub(super) struct Node {
     /// How far its clock is ahead of the brokers'.
     pub(super) ahead_ms: i64,
     pub(super) jumped: bool,
-    pub(super) main: Consumer,
-    pub(super) ladder: Consumer,
-    pub(super) follower: Consumer,
-    pub(super) ledger: Ledger,
-    pub(super) fair: Fair<Item>,
-    pub(super) waiting: Waiting<Item>,
-    /// On their way to the overflow, in order.
-    pub(super) overflowing: VecDeque<Item>,
-    /// What the follower read and may not hand on yet.
-    pub(super) following: Vec<Item>,
-    /// What waits until its tenant leaves the overflow.
-    pub(super) kept: Kept,
+    pub(super) consumers: Rc<Consumers>,
+    pub(super) intake: Intake<Rc<Consumers>>,
+    /// Being written to the overflow, in order.
+    pub(super) writing: VecDeque<Item>,
+    /// Stands there, and nobody has heard of it yet.
+    pub(super) placed: VecDeque<Placed>,
+    /// Whose overflow is being looked through, with what is committed of its notifications.
+    pub(super) looking: Option<(TakeOver, i64)>,
+    /// What was found there, and nobody has heard of yet.
+    pub(super) found: VecDeque<Found>,
+    /// What the follower has told, and nobody has heard of yet.
+    pub(super) followed: VecDeque<Followed>,
     /// What is scheduled and was handed on, until it is finished.
     pub(super) due: Vec<Scheduled>,
     /// Partitions of notifications that are another's without its knowledge.
@@ -77,7 +79,7 @@ pub(super) struct Node {
     pub(super) settling: VecDeque<Flight>,
     /// The store took something: what fails now may fail alone.
     pub(super) took: bool,
-    pub(super) tiers: Ladder,
+    pub(super) tiers: Arc<Ladder>,
     pub(super) began: Instant,
     breakers: [Breaker; 2],
     paused: bool,
@@ -94,26 +96,38 @@ impl Node {
             std::time::Duration::from_millis(100),
             std::time::Duration::from_secs(30),
         );
+        let (name, consumers) = (Arc::from(format!("r{number}")), Rc::new(Consumers::new(log)));
+        let tiers = Arc::new(Ladder::new(&log.names.retry).expect("there are tiers"));
+        let Topics {
+            notifications,
+            overflow,
+            ..
+        } = &log.names;
+        let intake = Intake::new(
+            Arc::clone(&name),
+            Arc::clone(&tiers),
+            notifications.as_str().into(),
+            Fair::new(bounds, Weights::new()),
+            Overflow::new(Rc::clone(&consumers), notifications, overflow, bounds),
+        );
         Self {
-            name: format!("r{number}").into(),
+            name,
             ahead_ms,
             jumped: false,
-            main: Consumer::new(Group::Main),
-            ladder: Consumer::new(Group::Ladder),
-            follower: Consumer::new(Group::Overflow),
-            ledger: Ledger::new(bounds),
-            fair: Fair::new(bounds, Weights::new()),
-            waiting: Waiting::default(),
-            overflowing: VecDeque::new(),
-            following: Vec::new(),
-            kept: Kept::default(),
+            consumers,
+            intake,
+            writing: VecDeque::new(),
+            placed: VecDeque::new(),
+            looking: None,
+            found: VecDeque::new(),
+            followed: VecDeque::new(),
             due: Vec::new(),
             unaware: BTreeSet::new(),
             fresh: VecDeque::new(),
             stored: VecDeque::new(),
             settling: VecDeque::new(),
             took: false,
-            tiers: Ladder::new(&log.names.retry).expect("there are tiers"),
+            tiers,
             began: Instant::now(),
             breakers: [Breaker::new(2, waits), Breaker::new(2, waits)],
             paused: false,
@@ -124,48 +138,46 @@ impl Node {
         world.now_ms.saturating_add_signed(self.ahead_ms)
     }
 
-    pub(super) fn consumer(&mut self, group: Group) -> &mut Consumer {
-        match group {
-            Group::Main => &mut self.main,
-            Group::Ladder => &mut self.ladder,
-            Group::Overflow => &mut self.follower,
-        }
-    }
-
     /// A partition is its own from now on.
     pub(super) fn assigned(&mut self, world: &World, at: &TopicPartition) {
         let Some(group) = world.log.group_of(&at.topic) else {
             return;
         };
-        let from = self.consumer(group).assign(world, at);
+        self.consumers.of(group).borrow_mut().assign(world, at);
         if *at.topic == *world.log.names.notifications {
-            self.ledger.assigned(at.partition, from);
-            self.follower.assign(world, &overflow(world, at.partition));
+            self.intake.overflow().own(&[at.partition]);
         }
+        self.keep_paused();
+    }
+
+    /// What was assigned is paused too while nothing flows.
+    pub(super) fn keep_paused(&self) {
         if self.paused {
-            self.pause(true);
+            self.consumers.pause_all(true);
         }
     }
 
     /// A partition is another's. What is begun goes on; what is not is left to the other.
     pub(super) fn revoked(&mut self, world: &World, at: &TopicPartition) {
-        let mut gone = vec![at.clone()];
-        if let Some(group) = world.log.group_of(&at.topic) {
-            self.consumer(group).revoke(at);
+        let of_notifications = *at.topic == *world.log.names.notifications;
+        let ours = [at.partition];
+        let ours = if of_notifications { &ours[..] } else { &[] };
+        for item in self.intake.revoke(std::slice::from_ref(at), ours) {
+            self.consumers.let_go(&item);
         }
-        if *at.topic == *world.log.names.notifications {
-            let overflow = overflow(world, at.partition);
-            self.ledger.revoked(at.partition);
-            self.kept.drop_partitions(&[at.partition]);
+        if let Some(group) = world.log.group_of(&at.topic) {
+            self.consumers.of(group).borrow_mut().revoke(at);
+        }
+        if of_notifications {
             self.unaware.remove(&at.partition);
-            self.follower.revoke(&overflow);
-            gone.push(overflow);
             self.due.retain(|row| row.partition != at.partition);
         }
-        self.fair.drop_partitions(&gone);
-        self.waiting.revoke(&gone);
-        self.overflowing.retain(|item| !item.is_of(&gone));
-        self.following.retain(|item| !item.is_of(&gone));
+    }
+
+    /// Whether it has a partition of the notifications, as far as it knows.
+    pub(super) fn has(&self, world: &World, partition: i32) -> bool {
+        let main = self.consumers.main.borrow();
+        main.positions.contains_key(&notifications(world, partition))
     }
 
     /// Asks a dependency, if its breaker lets this router.
@@ -200,9 +212,7 @@ impl Node {
 
     fn pause(&mut self, pause: bool) {
         self.paused = pause;
-        self.main.pause_all(pause);
-        self.ladder.pause_all(pause);
-        self.follower.pause_all(pause);
+        self.consumers.pause_all(pause);
     }
 
     /// Asks a dependency that was away, while nothing flows.
@@ -224,23 +234,11 @@ impl Node {
         any
     }
 
-    /// What is finished in the overflow is told to the ledger.
-    pub(super) fn passed(&mut self, world: &World, partition: i32) {
-        if let Some(mark) = self.follower.mark(&overflow(world, partition)) {
-            self.ledger.passed(partition, mark);
-        }
-    }
-
     /// Lets a record go at its source.
-    pub(super) fn finish(&mut self, world: &mut World, record: &Record, source: &Source) {
-        match source {
-            Source::Main | Source::Redrive => self.main.finish(record),
-            Source::Ladder { .. } => self.ladder.finish(record),
-            Source::Overflow => {
-                self.follower.finish(record);
-                self.passed(world, record.partition);
-            }
-            Source::Schedule(row) => self.due.retain(|due| due != row),
+    pub(super) fn finish(&mut self, record: &Record, source: &Source) {
+        self.consumers.finished(record, source);
+        if let Source::Schedule(row) = source {
+            self.due.retain(|due| due != row);
         }
     }
 }
@@ -279,22 +277,19 @@ impl std::fmt::Debug for Node {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(
             f,
-            "{}: paused {}, lanes {}, overflowing {}, following {}, kept back {:?}, fresh {}, stored {}, settling {}",
+            "{}: paused {}, writing {}, placed {}, looking {:?}, found {}, followed {}, fresh {}, stored {}, settling {}",
             self.name,
             self.paused,
-            self.fair.len(),
-            self.overflowing.len(),
-            self.following.len(),
-            self.kept.partitions(),
+            self.writing.len(),
+            self.placed.len(),
+            self.looking,
+            self.found.len(),
+            self.followed.len(),
             self.fresh.len(),
             self.stored.len(),
             self.settling.len()
         )?;
-        write!(
-            f,
-            " {:?} {:?} {:?} ledger {:?}",
-            self.main, self.ladder, self.follower, self.ledger
-        )?;
+        write!(f, " {:?} {:?}", self.consumers, self.intake)?;
         for flight in self
             .fresh
             .iter()
@@ -316,18 +311,12 @@ impl std::fmt::Debug for Node {
 }
 
 impl Flight {
-    pub(super) fn new(
-        by: By,
-        record: Record,
-        source: Source,
-        travel: Travel,
-        new: Option<NewNotification>,
-    ) -> Self {
+    pub(super) fn new(by: By, way: Way, new: Option<NewNotification>) -> Self {
         Self {
             by,
-            record,
-            source,
-            travel,
+            record: way.record,
+            source: way.source,
+            travel: way.travel,
             new,
             head: None,
             end: None,

@@ -85,7 +85,8 @@ impl Follower {
         }
     }
 
-    /// The offset at which a partition began that is assigned now: known when [`Event::Assigned`] is told.
+    /// The offset at which a partition began that is assigned now: known when [`Event::Assigned`] is told. None again
+    /// from [`Follower::unassign`] on.
     pub fn begun_at(&self, partition: i32) -> Option<i64> {
         self.wishes.begun_at(partition)
     }
@@ -151,6 +152,8 @@ impl Wishes {
         let mut wanted = self.0.lock();
         for partition in partitions {
             wanted.wishes.remove(partition);
+            // Wanted anew, it begins anew: an event of before that is heard then says nothing about where.
+            wanted.begun_at.remove(partition);
         }
         if wanted.closed {
             return None;
@@ -216,8 +219,10 @@ mod tests {
         assert_eq!(first.iter().map(|w| w.partition).collect::<Vec<_>>(), [3, 5]);
         wishes.assign(&[3]);
         assert!(wishes.look(&first).begin.is_empty());
+        wishes.begun([(3, 7), (5, 9)].into_iter());
         let mut ended = wishes.unassign(&[3]).unwrap();
         wishes.assign(&[3]);
+        assert_eq!((wishes.begun_at(3), wishes.begun_at(5)), (None, Some(9)));
         let changes = wishes.look(&first);
         assert_eq!((changes.end.len(), changes.begin.len()), (1, 1));
         assert_ne!(changes.end, changes.begin);
