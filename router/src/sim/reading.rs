@@ -108,11 +108,11 @@ impl Node {
 
     /// One step in looking through the overflow of a partition that was taken over.
     pub(super) fn scan(&mut self, world: &mut World) -> bool {
-        if self.looking.is_none() || world.rng.chance(50) {
-            if let Some(found) = self.found.pop_front() {
-                self.intake.hear_found(found);
-                return true;
-            }
+        if (self.looking.is_none() || world.rng.chance(50))
+            && let Some(found) = self.found.pop_front()
+        {
+            self.intake.hear_found(found);
+            return true;
         }
         if world.faults.kafka_down {
             return false;
