@@ -44,8 +44,8 @@ pub(crate) trait Consumers {
     fn unfollow(&self, partitions: &[i32]);
     /// Where the follower began with one that it has.
     fn begun_at(&self, partition: i32) -> Option<i64>;
-    /// Everything below this was finished of what the follower read of it; none before its first record.
-    fn low_water(&self, partition: i32) -> Option<i64>;
+    /// Everything below this was finished of what the follower of this topic read of it; none before its first record.
+    fn low_water(&self, topic: &str, partition: i32) -> Option<i64>;
     /// This record was handled.
     fn finish(&self, item: &Item);
     /// This record was not begun, and who has its partition next gets it.
@@ -237,7 +237,7 @@ impl<C: Consumers> Overflow<C> {
     /// Who has nothing unfinished in the overflow of a partition leaves it, and what was kept back of it goes on.
     fn leave(&mut self, partition: i32, lanes: &mut Lanes) {
         if self.ledger.tenants(partition) > 0
-            && let Some(mark) = self.consumers.low_water(partition)
+            && let Some(mark) = self.consumers.low_water(&self.topic, partition)
         {
             self.ledger.passed(partition, mark);
         }

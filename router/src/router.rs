@@ -30,7 +30,7 @@ use crate::{
     hold::{Dependency, Holds, Waits},
     intake::Intake,
     ladder::Ladder,
-    listen::Listen,
+    listen::{Listen, Rim},
     metrics::{Held, Meters, Queues},
     moves::Moves,
     overflow::{Overflow, Taker, Writer},
@@ -204,7 +204,6 @@ impl Router {
             redrive,
             ladder,
             follower,
-            overflow: topics.overflow.as_str().into(),
             drained: Notify::new(),
         };
         Ok((
@@ -261,7 +260,7 @@ impl Router {
         })
     }
 
-    fn intake(&self, sources: &Arc<Sources>) -> Intake<Arc<Sources>> {
+    fn intake(&self, sources: &Arc<Sources>) -> Rim {
         let topics = &self.deps.bus.topics;
         let bounds = Bounds::default();
         let overflow = Overflow::new(

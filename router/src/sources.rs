@@ -36,8 +36,6 @@ pub(crate) struct Sources {
     pub(crate) ladder: GroupConsumer,
     /// Of the overflow: it has the partitions whose numbers are those of the notifications partitions here.
     pub(crate) follower: Follower,
-    /// Its topic.
-    pub(crate) overflow: Arc<str>,
     /// Something of the overflow was finished.
     pub(crate) drained: Notify,
 }
@@ -117,8 +115,8 @@ impl Consumers for Arc<Sources> {
         self.follower.begun_at(partition)
     }
 
-    fn low_water(&self, partition: i32) -> Option<i64> {
-        self.follower.low_water(&self.overflow, partition)
+    fn low_water(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.follower.low_water(topic, partition)
     }
 
     fn finish(&self, item: &Item) {

@@ -29,6 +29,12 @@ fn keyed(key: &str, content: &str) -> Envelope {
     envelope
 }
 
+/// Subscribes `alerts` from now on.
+async fn listen(client: &mut Client) -> Cursor {
+    client.say(r#"{"type":"subscribe","channel":"alerts"}"#).await;
+    client.subscribed().await.1
+}
+
 /// Reads until this content; every frame must follow the one before.
 async fn read_to(client: &mut Client, base: Cursor, end: &str) -> Vec<String> {
     let (mut last, mut seen) = (base, Vec::new());
@@ -72,8 +78,7 @@ async fn what_has_expired_reaches_nobody_live_and_is_told_once_and_is_no_gap() {
     ];
     let mut bases = Vec::new();
     for client in &mut clients {
-        client.say(r#"{"type":"subscribe","channel":"alerts"}"#).await;
-        bases.push(client.subscribed().await.1);
+        bases.push(listen(client).await);
     }
     stand.publish("acme", "alerts", "1").await;
     let late = expired("too late");
@@ -104,8 +109,7 @@ async fn what_has_expired_reaches_nobody_live_and_is_told_once_and_is_no_gap() {
 async fn what_comes_behind_a_newer_one_of_its_key_reaches_nobody_and_is_no_gap() {
     let stand = Stand::start().await;
     let mut client = stand.client("acme", "ann").await;
-    client.say(r#"{"type":"subscribe","channel":"alerts"}"#).await;
-    let base = client.subscribed().await.1;
+    let base = listen(&mut client).await;
     let other = keyed("j", "of another key");
     let old = keyed("k", "old");
     let mut newer = keyed("k", "newer");
@@ -191,8 +195,7 @@ async fn a_stream_whose_newest_have_all_expired_goes_on_without_a_gap() {
 async fn those_who_catch_up_get_the_newest_of_each_collapse_key_and_those_who_are_there_get_all() {
     let stand = Stand::start().await;
     let mut live = stand.client("acme", "live").await;
-    live.say(r#"{"type":"subscribe","channel":"alerts"}"#).await;
-    let begins = live.subscribed().await.1;
+    let begins = listen(&mut live).await;
     let base = cursor(stand.publish("acme", "alerts", "0").await);
     for (key, content) in [("k", "k1"), ("j", "j1"), ("k", "k2")] {
         stand.send(&keyed(key, content), "acme").await;

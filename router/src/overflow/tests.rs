@@ -29,7 +29,7 @@ impl Consumers for Rc<Told> {
     fn begun_at(&self, _: i32) -> Option<i64> {
         Some(0)
     }
-    fn low_water(&self, _: i32) -> Option<i64> {
+    fn low_water(&self, _: &str, _: i32) -> Option<i64> {
         self.low_water.get()
     }
     fn finish(&self, item: &Item) {
@@ -64,11 +64,10 @@ impl Case {
     }
 
     fn begin(&mut self) {
-        let place = |topic: &str| TopicPartition {
-            topic: topic.into(),
+        self.overflow.begun(&[TopicPartition {
+            topic: OVERFLOW.into(),
             partition: 0,
-        };
-        self.overflow.begun(&[place(OVERFLOW)]);
+        }]);
     }
 
     /// Asks, and hears that these stand in the overflow.
@@ -80,15 +79,15 @@ impl Case {
     }
 
     fn hear(&mut self, partition: i32, number: u64, records: &[(&str, i64, Option<i64>)]) {
-        let records = records.iter();
+        let records = records
+            .iter()
+            .map(|(tenant, offset, place)| (tenant.parse().unwrap(), *offset, *place));
         let found = Found {
             partition,
             number,
             from: 0,
             end: 100,
-            records: records
-                .map(|(tenant, offset, place)| (tenant.parse().unwrap(), *offset, *place))
-                .collect(),
+            records: records.collect(),
         };
         self.overflow.found(found, &mut self.lanes);
     }

@@ -217,7 +217,6 @@ impl Consumers {
         for (&partition, wish) in &wishes.has {
             if wishes.wanted.get(&partition) != Some(wish) {
                 follower.revoke(&at(partition));
-                wishes.begun_at.remove(&partition);
             }
         }
         let mut begun = Vec::new();
@@ -254,9 +253,8 @@ impl overflow::Consumers for Rc<Consumers> {
         self.wishes.borrow().begun_at.get(&partition).copied()
     }
 
-    fn low_water(&self, partition: i32) -> Option<i64> {
-        let follower = self.follower.borrow();
-        follower.marks.get(&self.overflow, partition)?.mark()
+    fn low_water(&self, topic: &str, partition: i32) -> Option<i64> {
+        self.follower.borrow().marks.get(topic, partition)?.mark()
     }
 
     fn finish(&self, item: &Item) {

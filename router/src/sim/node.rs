@@ -250,13 +250,6 @@ pub(super) fn notifications(world: &World, partition: i32) -> TopicPartition {
     }
 }
 
-pub(super) fn overflow(world: &World, partition: i32) -> TopicPartition {
-    TopicPartition {
-        topic: world.log.names.overflow.as_str().into(),
-        partition,
-    }
-}
-
 /// A record, moved.
 pub(super) fn outgoing(
     record: &Record,

@@ -10,7 +10,7 @@ use carillon_schemas::headers;
 use super::{
     Bug,
     log::Group,
-    node::{Node, notifications, outgoing, overflow},
+    node::{Node, notifications, outgoing},
     world::{Effect, World},
 };
 use crate::{
@@ -70,12 +70,11 @@ impl Node {
         if self.writing.is_empty() {
             self.writing.extend(self.intake.overflow().next_spilled());
         }
-        if self.writing.is_empty() || world.rng.chance(50) {
-            let placed = self.placed.pop_front();
-            if let Some(placed) = &placed {
-                self.intake.overflow().placed(placed);
-                return true;
-            }
+        if (self.writing.is_empty() || world.rng.chance(50))
+            && let Some(placed) = self.placed.pop_front()
+        {
+            self.intake.overflow().placed(&placed);
+            return true;
         }
         let Some(item) = self.writing.front() else {
             return false;
@@ -128,7 +127,7 @@ impl Node {
         };
         let partition = take_over.partition;
         let mut seen = Seen::default();
-        let records = world.log.partition(&overflow(world, partition).topic, partition);
+        let records = world.log.partition(&world.log.names.overflow, partition);
         for record in records.iter().skip(take_over.from as usize) {
             seen.see(record, &world.log.names.notifications, from);
         }

@@ -151,11 +151,12 @@ impl Chosen {
             }
         }
         drop(marks);
-        self.runs.extend(wishes);
-        let begins = starts
-            .iter()
-            .map(|start| (start.partition.partition, start.offset));
+        let begins = starts.iter().filter_map(|start| {
+            let wish = wishes.iter().find(|wish| names(start, wish))?;
+            Some((*wish, start.offset))
+        });
         self.wishes.begun(begins);
+        self.runs.extend(wishes);
         callbacks.came(partitions);
         Ok(starts.len())
     }
@@ -171,7 +172,6 @@ impl Chosen {
             warn!(topic = %self.topic, error = %e, "partitions could not be let go");
         }
         self.runs.retain(|run| !wishes.contains(run));
-        self.wishes.ended(wishes);
     }
 
     /// Ends everything, for good.

@@ -119,11 +119,17 @@ pub(super) struct Wishes(Mutex<Wanted>);
 #[derive(Debug, Default)]
 struct Wanted {
     count: u64,
-    wishes: BTreeMap<i32, Wish>,
-    begun_at: BTreeMap<i32, i64>,
+    wishes: BTreeMap<i32, Wished>,
     /// Bounded by the owner's calls; dropping them tells.
     waiting: Vec<oneshot::Sender<()>>,
     closed: bool,
+}
+
+/// A wish, and where it began. With the wish goes what is known of it, so that what is wanted anew begins anew.
+#[derive(Debug)]
+struct Wished {
+    wish: Wish,
+    begun_at: Option<i64>,
 }
 
 /// What differs between what is wanted and what is read.
@@ -139,9 +145,12 @@ impl Wishes {
         for &partition in partitions {
             wanted.wishes.entry(partition).or_insert_with(|| {
                 wanted.count += 1;
-                Wish {
-                    partition,
-                    number: wanted.count,
+                Wished {
+                    wish: Wish {
+                        partition,
+                        number: wanted.count,
+                    },
+                    begun_at: None,
                 }
             });
         }
@@ -152,8 +161,6 @@ impl Wishes {
         let mut wanted = self.0.lock();
         for partition in partitions {
             wanted.wishes.remove(partition);
-            // Wanted anew, it begins anew: an event of before that is heard then says nothing about where.
-            wanted.begun_at.remove(partition);
         }
         if wanted.closed {
             return None;
@@ -164,18 +171,17 @@ impl Wishes {
     }
 
     fn begun_at(&self, partition: i32) -> Option<i64> {
-        self.0.lock().begun_at.get(&partition).copied()
+        self.0.lock().wishes.get(&partition)?.begun_at
     }
 
     /// What is to begin and to end where `runs` are read.
     pub(super) fn look(&self, runs: &[Wish]) -> Changes {
         let mut wanted = self.0.lock();
         let waiting = std::mem::take(&mut wanted.waiting);
-        let is_wanted = |run: &&Wish| wanted.wishes.get(&run.partition) == Some(run);
-        let end: Vec<_> = runs.iter().filter(|run| !is_wanted(run)).copied().collect();
-        let begin = wanted.wishes.values().filter(|wish| !runs.contains(wish));
+        let end: Vec<_> = runs.iter().filter(|run| !wanted.has(run)).copied().collect();
+        let wishes = wanted.wishes.values().map(|wished| wished.wish);
         Changes {
-            begin: begin.copied().collect(),
+            begin: wishes.filter(|wish| !runs.contains(wish)).collect(),
             end,
             waiting,
         }
@@ -184,18 +190,18 @@ impl Wishes {
     /// Those of these that are wanted still.
     pub(super) fn still(&self, mut wishes: Vec<Wish>) -> Vec<Wish> {
         let wanted = self.0.lock();
-        wishes.retain(|wish| wanted.wishes.get(&wish.partition) == Some(wish));
+        wishes.retain(|wish| wanted.has(wish));
         wishes
     }
 
-    pub(super) fn begun(&self, starts: impl Iterator<Item = (i32, i64)>) {
-        self.0.lock().begun_at.extend(starts);
-    }
-
-    pub(super) fn ended(&self, wishes: &[Wish]) {
+    /// Where these began. What is not wanted any more, or anew since, has not begun.
+    pub(super) fn begun(&self, starts: impl Iterator<Item = (Wish, i64)>) {
         let mut wanted = self.0.lock();
-        for wish in wishes {
-            wanted.begun_at.remove(&wish.partition);
+        for (wish, from) in starts {
+            let wished = wanted.wishes.get_mut(&wish.partition);
+            if let Some(wished) = wished.filter(|wished| wished.wish == wish) {
+                wished.begun_at = Some(from);
+            }
         }
     }
 
@@ -203,7 +209,15 @@ impl Wishes {
     pub(super) fn close(&self) {
         let mut wanted = self.0.lock();
         wanted.closed = true;
+        wanted.wishes.clear();
         wanted.waiting.clear();
+    }
+}
+
+impl Wanted {
+    fn has(&self, wish: &Wish) -> bool {
+        let wished = self.wishes.get(&wish.partition);
+        wished.is_some_and(|wished| wished.wish == *wish)
     }
 }
 
@@ -219,10 +233,13 @@ mod tests {
         assert_eq!(first.iter().map(|w| w.partition).collect::<Vec<_>>(), [3, 5]);
         wishes.assign(&[3]);
         assert!(wishes.look(&first).begin.is_empty());
-        wishes.begun([(3, 7), (5, 9)].into_iter());
+        wishes.begun(first.iter().copied().zip([7, 9]));
         let mut ended = wishes.unassign(&[3]).unwrap();
         wishes.assign(&[3]);
         assert_eq!((wishes.begun_at(3), wishes.begun_at(5)), (None, Some(9)));
+        // It was on its way to begin when it was let go.
+        wishes.begun(first.iter().copied().zip([7, 9]));
+        assert_eq!(wishes.begun_at(3), None);
         let changes = wishes.look(&first);
         assert_eq!((changes.end.len(), changes.begin.len()), (1, 1));
         assert_ne!(changes.end, changes.begin);
