@@ -217,6 +217,24 @@ fn what_is_late_when_plain_ones_are_is_not_held_against_the_ladder_and_no_other_
     };
     assert_eq!(after(slow(DUE / 1_000)), [""; 0]);
     assert_eq!(after(slow(DUE / 1_000 + 1)), ["R3"]);
+    // The plain one of that moment was still on its way when a fault came, after the late one was there.
+    let kept_back = |number: u64| {
+        move |h: &mut History| {
+            slow(0)(h);
+            let plain = h.sightings.iter_mut().filter(|s| s.number == number);
+            plain.for_each(|s| s.at = DUE + 4_000);
+            let router = strike(
+                Target::Router(0),
+                Action::Kill,
+                DUE + 3_000,
+                DUE + 3_500,
+                DUE + 3_900,
+            );
+            h.strikes.push(router);
+        }
+    };
+    assert_eq!(after(kept_back(DUE / 1_000)), [""; 0]);
+    assert_eq!(after(kept_back(DUE / 1_000 + 2)), ["R3"]);
 }
 
 #[test]

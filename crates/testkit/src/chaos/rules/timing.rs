@@ -116,7 +116,7 @@ pub(super) fn not_late(facts: &Facts<'_>) -> Rule {
     let (dues, plain) = (dues(facts), Plain::of(facts));
     let calm: Vec<_> = dues.iter().filter(|d| is_calm(facts, d.due, d.came)).collect();
     let late = percentile_99(calm.iter().map(|d| d.late()));
-    let beyond = percentile_99(calm.iter().map(|d| plain.beyond(d)));
+    let beyond = percentile_99(calm.iter().map(|d| plain.beyond(facts, d)));
     let (undisturbed, disturbed) = (calm.len(), dues.len() - calm.len());
     let figure = format!(
         "p99 {beyond} ms beyond plain ones of that moment, {late} ms in all; {undisturbed} undisturbed, {disturbed} disturbed"
@@ -140,10 +140,10 @@ pub(super) fn not_late(facts: &Facts<'_>) -> Rule {
 
 /// Those that came latest beyond plain ones, so that it can be seen what came before them.
 fn latest(facts: &Facts<'_>, mut calm: Vec<&Due>, plain: &Plain) -> Vec<String> {
-    calm.sort_by_key(|d| std::cmp::Reverse(plain.beyond(d)));
+    calm.sort_by_key(|d| std::cmp::Reverse(plain.beyond(facts, d)));
     let told = calm.iter().take(TOLD).map(|d| {
         let at = d.due.saturating_sub(facts.history.load.start) as f64 / 1e3;
-        let (late, beyond) = (d.late(), plain.beyond(d));
+        let (late, beyond) = (d.late(), plain.beyond(facts, d));
         format!(
             "{}, due after {at:.1} s, {late} ms late, {beyond} ms beyond plain ones",
             d.what
@@ -152,28 +152,33 @@ fn latest(facts: &Facts<'_>, mut calm: Vec<&Due>, plain: &Plain) -> Vec<String> 
     told.collect()
 }
 
-/// Undisturbed plain notifications: when each was accepted and how long it took to be seen, in order.
+/// Plain notifications that were seen: when each was accepted, and when it was seen, in order.
 struct Plain(Vec<(u64, u64)>);
 
 impl Plain {
     fn of(facts: &Facts<'_>) -> Self {
         let first = first_seen(facts);
         let plain = facts.history.accepted.iter().filter(|a| a.kind == Kind::Plain);
-        let took = plain.filter_map(|a| Some((a.at, *first.get(&a.id)?)));
-        let calm = took.filter(|(at, seen)| is_calm(facts, *at, *seen));
-        let mut all: Vec<_> = calm.map(|(at, seen)| (at, seen.saturating_sub(at))).collect();
+        let mut all: Vec<_> = plain.filter_map(|a| Some((a.at, *first.get(&a.id)?))).collect();
         all.sort_unstable();
         Self(all)
     }
 
-    /// How much later something came than every one of them that was accepted around its moment.
-    fn beyond(&self, due: &Due) -> u64 {
+    /// How much later something came than every one of them that was accepted around its moment. One that a fault kept
+    /// back later on took at least the time until then.
+    fn beyond(&self, facts: &Facts<'_>, due: &Due) -> u64 {
         let from = self.0.partition_point(|(at, _)| at + AROUND < due.due);
         let around = self.0[from..]
             .iter()
             .take_while(|(at, _)| *at <= due.due + AROUND);
-        let slowest = around.map(|(_, took)| *took).max();
-        due.late().saturating_sub(slowest.unwrap_or(0))
+        let undisturbed = |(at, seen): &(u64, u64)| {
+            let mut until = [*seen, due.came.min(*seen)].into_iter();
+            until
+                .find(|until| is_calm(facts, *at, *until))
+                .map(|until| until.saturating_sub(*at))
+        };
+        due.late()
+            .saturating_sub(around.filter_map(undisturbed).max().unwrap_or(0))
     }
 }
 
