@@ -114,9 +114,10 @@ pub(super) fn not_early(facts: &Facts<'_>) -> Rule {
 /// long those take is the machine's and another measurement's.
 pub(super) fn not_late(facts: &Facts<'_>) -> Rule {
     let (dues, plain) = (dues(facts), Plain::of(facts));
-    let calm: Vec<_> = dues.iter().filter(|d| is_calm(facts, d.due, d.came)).collect();
-    let late = percentile_99(calm.iter().map(|d| d.late()));
-    let beyond = percentile_99(calm.iter().map(|d| plain.beyond(facts, d)));
+    let calm = dues.iter().filter(|d| is_calm(facts, d.due, d.came));
+    let calm: Vec<_> = calm.map(|d| (d, plain.beyond(facts, d))).collect();
+    let late = percentile_99(calm.iter().map(|(d, _)| d.late()));
+    let beyond = percentile_99(calm.iter().map(|(_, beyond)| *beyond));
     let (undisturbed, disturbed) = (calm.len(), dues.len() - calm.len());
     let figure = format!(
         "p99 {beyond} ms beyond plain ones of that moment, {late} ms in all; {undisturbed} undisturbed, {disturbed} disturbed"
@@ -127,7 +128,7 @@ pub(super) fn not_late(facts: &Facts<'_>) -> Rule {
         broken.push(format!(
             "p99 {beyond} ms beyond plain ones, at most {most} ms allowed"
         ));
-        broken.extend(latest(facts, calm, &plain));
+        broken.extend(latest(facts, calm));
     }
     rule_of(
         undisturbed,
@@ -138,12 +139,12 @@ pub(super) fn not_late(facts: &Facts<'_>) -> Rule {
     )
 }
 
-/// Those that came latest beyond plain ones, so that it can be seen what came before them.
-fn latest(facts: &Facts<'_>, mut calm: Vec<&Due>, plain: &Plain) -> Vec<String> {
-    calm.sort_by_key(|d| std::cmp::Reverse(plain.beyond(facts, d)));
-    let told = calm.iter().take(TOLD).map(|d| {
+/// Those that came latest beyond plain ones, each with how much, so that it can be seen what came before them.
+fn latest(facts: &Facts<'_>, mut calm: Vec<(&Due, u64)>) -> Vec<String> {
+    calm.sort_by_key(|(_, beyond)| std::cmp::Reverse(*beyond));
+    let told = calm.iter().take(TOLD).map(|(d, beyond)| {
         let at = d.due.saturating_sub(facts.history.load.start) as f64 / 1e3;
-        let (late, beyond) = (d.late(), plain.beyond(facts, d));
+        let late = d.late();
         format!(
             "{}, due after {at:.1} s, {late} ms late, {beyond} ms beyond plain ones",
             d.what
